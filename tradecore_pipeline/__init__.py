@@ -1,0 +1,1 @@
+"""Research pipeline for crypto perpetual futures: market data to out-of-sample regime probabilities."""

@@ -1,0 +1,1 @@
+"""What everything else speaks in: instruments, time, table schemas and errors."""

@@ -1,0 +1,222 @@
+"""All configuration: typed, frozen, from TRADECORE_* variables and tradecore.toml. Read only at the edges."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.sources import TomlConfigSettingsSource
+
+from tradecore_pipeline.domain.errors import SettingsError, UsageError
+from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.time import Timeframe
+
+PREFIX = "TRADECORE_"
+TOML_FILE = "tradecore.toml"
+
+
+def _split(value: object) -> object:
+    """Comma-separated text as a list: what an environment variable can hold."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _parse_instrument(text: str) -> str:
+    try:
+        return str(Instrument.parse(text))
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+
+
+def _parse_timeframe(text: str) -> str:
+    try:
+        return str(Timeframe.parse(text))
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+
+
+def _http_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.netloc:
+        raise ValueError(f"{text!r} is not an http(s) address")
+    return text.rstrip("/")
+
+
+Url = Annotated[str, AfterValidator(_http_url)]
+Port = Annotated[int, Field(ge=1024, le=65535)]
+Positive = Annotated[int, Field(ge=1)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)]
+
+_WINDOW_BARS = {"5m": 25_920, "15m": 17_280, "30m": 8_640, "1h": 4_320, "4h": 2_190, "1d": 730}
+"""Training windows: half a year at 1h (the measured default), shorter in time below, longer above."""
+
+
+class Settings(BaseSettings):
+    """Every setting, its default and its variable (``TRADECORE_`` + the name in capitals)."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", toml_file=TOML_FILE)
+
+    home: Path = Path(".tradecore")
+    instruments: Names = ("binance:BTC/USDT:USDT",)
+    timeframes: Names = ("1h",)
+
+    binance_archive_url: Url = "https://data.binance.vision"
+    binance_archive_listing_url: Url | None = None
+    """Where the archive's S3 listing answers; by default Binance's bucket, or the archive itself where changed."""
+    binance_rest_url: Url = "https://fapi.binance.com"
+    binance_spot_rest_url: Url = "https://api.binance.com"
+    download_workers: Positive = 4
+    http_timeout_seconds: Positive = 20
+    http_retries: Positive = 4
+
+    days_per_run: Positive = 100
+    months_per_run: Positive = 3
+    training_window_bars: dict[str, Positive] = Field(default_factory=lambda: dict(_WINDOW_BARS))
+    minimum_history_fraction: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """The share of the training window that must exist, or a month is refused."""
+
+    hmm_states: Annotated[int, Field(ge=2, le=5)] = 3
+    hmm_restarts: Positive = 8
+    hmm_features: Names = ("scaled_return",)
+    tuning_trials: Positive = 30
+    lstm_hidden: Positive = 32
+    lstm_epochs: Positive = 60
+    lstm_device: Literal["auto", "cpu", "cuda"] = "auto"
+    random_seed: Annotated[int, Field(ge=0)] = 7
+
+    dagster_port: Port = 3000
+    mlflow_port: Port = 5500
+    simulator_port: Port = 8790
+    mlflow_tracking_uri: str | None = None
+    """By default a SQLite file in the home."""
+    max_concurrent_runs: Positive = 2
+
+    @field_validator("instruments")
+    @classmethod
+    def _check_instruments(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(_parse_instrument(text) for text in value))
+
+    @field_validator("timeframes")
+    @classmethod
+    def _check_timeframes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(_parse_timeframe(text) for text in value))
+
+    @field_validator("training_window_bars")
+    @classmethod
+    def _check_windows(cls, value: dict[str, int]) -> dict[str, int]:
+        for name in value:
+            _parse_timeframe(name)
+        return _WINDOW_BARS | value
+
+    @field_validator("home")
+    @classmethod
+    def _check_home(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the signature is pydantic's)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (likewise)
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over variables, variables over tradecore.toml."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """The settings of this process.
+
+        Raises:
+            SettingsError: a key is unknown or a value is impossible; the message names the key.
+        """
+        _refuse_unknown_variables(os.environ, known=frozenset(cls.model_fields))
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            raise SettingsError(_first_line(error)) from error
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"{TOML_FILE} is not valid TOML: {error}") from error
+
+    @cached_property
+    def parsed_instruments(self) -> tuple[Instrument, ...]:
+        """The configured instruments, in order."""
+        return tuple(Instrument.parse(text) for text in self.instruments)
+
+    @cached_property
+    def parsed_timeframes(self) -> tuple[Timeframe, ...]:
+        """The configured timeframes, in order."""
+        return tuple(Timeframe.parse(text) for text in self.timeframes)
+
+    def instrument(self, text: str) -> Instrument:
+        """The configured instrument called ``text``.
+
+        Raises:
+            UsageError: it is not an instrument, or not a configured one; the message says how to configure it.
+        """
+        wanted = Instrument.parse(text)
+        if wanted not in self.parsed_instruments:
+            raise UsageError(
+                f"{wanted} is not configured (configured: {', '.join(self.instruments)}): "
+                f"add it to {PREFIX}INSTRUMENTS or to instruments in {TOML_FILE}"
+            )
+        return wanted
+
+    def timeframe(self, text: str) -> Timeframe:
+        """The configured timeframe called ``text``.
+
+        Raises:
+            UsageError: it is not a timeframe, or not a configured one.
+        """
+        wanted = Timeframe.parse(text)
+        if wanted not in self.parsed_timeframes:
+            raise UsageError(
+                f"timeframe {wanted} is not configured (configured: {', '.join(self.timeframes)}): "
+                f"add it to {PREFIX}TIMEFRAMES or to timeframes in {TOML_FILE}"
+            )
+        return wanted
+
+    def window_bars(self, timeframe: Timeframe) -> int:
+        """The training window's length in bars."""
+        return self.training_window_bars[timeframe.name]
+
+    def minimum_bars(self, timeframe: Timeframe) -> int:
+        """The fewest bars in a training window that a month is trained on."""
+        return int(self.window_bars(timeframe) * self.minimum_history_fraction)
+
+    @property
+    def archive_listing_url(self) -> str:
+        """The address that answers ``?prefix=`` requests with S3 listings."""
+        if self.binance_archive_listing_url is not None:
+            return self.binance_archive_listing_url
+        if self.binance_archive_url == Settings.model_fields["binance_archive_url"].default:
+            return "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
+        return self.binance_archive_url
+
+    @property
+    def mlflow_uri(self) -> str:
+        """Where runs and registered models are kept."""
+        return self.mlflow_tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
+
+
+def _refuse_unknown_variables(environment: Mapping[str, str], known: frozenset[str]) -> None:
+    for name in environment:
+        if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in known:
+            raise SettingsError(f"unknown setting {name}: the known ones are listed in docs/settings.md")
+
+
+def _first_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = str(first["loc"][0]) if first["loc"] else "settings"
+    if first["type"] == "extra_forbidden":
+        return f"unknown setting {key!r} in {TOML_FILE}: the known ones are listed in docs/settings.md"
+    reason = first["msg"].removeprefix("Value error, ")
+    return f"setting {key} ({PREFIX}{key.upper()} or {TOML_FILE}): {reason}"
