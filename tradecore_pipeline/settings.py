@@ -85,6 +85,7 @@ class Settings(BaseSettings):
     hmm_restarts: Positive = 8
     hmm_features: Names = ("scaled_return",)
     tuning_trials: Positive = 30
+    tuning_folds: Annotated[int, Field(ge=2, le=20)] = 4
     lstm_hidden: Positive = 32
     lstm_epochs: Positive = 60
     lstm_device: Literal["auto", "cpu", "cuda"] = "auto"

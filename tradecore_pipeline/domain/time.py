@@ -14,6 +14,9 @@ TIMEFRAME_MINUTES = {"5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1
 
 MINUTES_PER_DAY = 1440
 
+FIRST_DAY = date(2019, 9, 8)
+"""The first day of Binance's BTC perpetual: the oldest day there are partitions for."""
+
 
 def utc_now() -> datetime:
     """The present moment by this machine's clock."""

@@ -1,0 +1,25 @@
+"""The commands, by what a person comes for: get data, look at it, run services."""
+
+import typer
+
+from tradecore_pipeline.cli import data, demo, services, work
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Research pipeline for crypto perpetual futures: market data to out-of-sample regimes. Not for live trading.",
+)
+
+app.command()(demo.demo)
+app.command()(work.backfill)
+app.command()(work.train)
+app.command()(work.predict)
+app.command()(work.run)
+app.command()(data.coverage)
+app.command()(data.sql)
+app.command()(data.export)
+app.command()(data.report)
+app.command()(services.up)
+app.command()(services.simulator)
+app.command()(services.doctor)

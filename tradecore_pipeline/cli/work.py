@@ -1,0 +1,243 @@
+"""Commands that produce data and models: backfill, train, predict, and run for the whole chain."""
+
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tradecore_pipeline.cli.output import FromDay, InstrumentArgument, JsonFlag, TimeframeOption, ToDay, note, print_json
+from tradecore_pipeline.cli.session import Session
+from tradecore_pipeline.domain.errors import MixedHomeError, NotEnoughHistoryError, UsageError
+from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.market_data import REAL_MARKET
+from tradecore_pipeline.domain.tables import BARS, BARS_1M, MARKET_DATA
+from tradecore_pipeline.domain.time import (
+    FIRST_DAY,
+    Timeframe,
+    add_months,
+    day_range,
+    day_start,
+    month_days,
+    month_of,
+    month_range,
+    parse_day,
+    parse_month,
+    utc_now,
+)
+from tradecore_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+DatasetsOption = Annotated[
+    str, typer.Option(metavar="A,B", help="Any of bars_1m, funding_rates, open_interest; by default all it has.")
+]
+FromMonth = Annotated[str, typer.Option("--from", metavar="YYYY-MM", help="First month.")]
+ToMonth = Annotated[str, typer.Option("--to", metavar="YYYY-MM", help="Last month, included.")]
+
+
+def backfill(
+    instrument: InstrumentArgument, first: FromDay, last: ToDay, datasets: DatasetsOption = "", *, json: JsonFlag = False
+) -> None:
+    """Ingest market data by day: skips what is done, resumes what was cut."""
+    settings = Settings.load()
+    which = settings.instrument(instrument)
+    days = _days(first, last)
+    names = _datasets(which, datasets)
+    with Session(settings) as session:
+        report = {name: ingest(session, which, name, days) for name in names}
+        result = {"instrument": str(which), "datasets": report, "seconds": session.seconds.get("market_data", 0.0)}
+    for name, row in report.items():
+        note(f"{name}: {row['fetched']} days fetched, {row['skipped']} were done, {row['rows']} rows, {row['missing']} missing")
+    if json:
+        print_json(result)
+
+
+def train(
+    instrument: InstrumentArgument, first: FromMonth, last: ToMonth, timeframe: TimeframeOption, *, json: JsonFlag = False
+) -> None:
+    """Tune indicators and fit the models of each month, on data that ended before it."""
+    settings = Settings.load()
+    which, length = settings.instrument(instrument), settings.timeframe(timeframe)
+    months = _months(first, last)
+    with Session(settings) as session:
+        fit(session, which, length, months)
+        result = {"instrument": str(which), "timeframe": str(length), "months": len(months), "seconds": session.seconds}
+    note(f"{len(months)} months trained; `tradecore up` shows the runs in MLflow")
+    if json:
+        print_json(result)
+
+
+def predict(
+    instrument: InstrumentArgument, first: FromDay, last: ToDay, timeframe: TimeframeOption, *, json: JsonFlag = False
+) -> None:
+    """Publish regimes and forecasts by day, each by the models of its month."""
+    settings = Settings.load()
+    which, length = settings.instrument(instrument), settings.timeframe(timeframe)
+    days = _days(first, last)
+    with Session(settings) as session:
+        publish(session, which, length, days)
+        result = {"instrument": str(which), "timeframe": str(length), "days": len(days), "seconds": session.seconds}
+    note(f"{len(days)} days published: tradecore sql \"SELECT * FROM regimes ORDER BY ts_open DESC LIMIT 5\"")
+    if json:
+        print_json(result)
+
+
+def run(
+    instrument: InstrumentArgument, first: FromDay, last: ToDay, timeframe: TimeframeOption, *, json: JsonFlag = False
+) -> None:
+    """The whole chain over these days: market data, features, tuning, models, regimes.
+
+    Months at the start that have too little history for a model get none, and their days no regimes.
+    """
+    settings = Settings.load()
+    which, length = settings.instrument(instrument), settings.timeframe(timeframe)
+    days = _days(first, last)
+    with Session(settings) as session:
+        result = run_chain(session, which, length, days)
+    note(f"{result['months']} months trained, {result['days']} days published")
+    if json:
+        print_json(result)
+
+
+def run_chain(
+    session: Session, instrument: Instrument, timeframe: Timeframe, days: list[date], *, last_months: int | None = None
+) -> dict[str, Any]:
+    """Ingest ``days``, then train and predict every month of theirs with enough history (or the last few of them)."""
+    for name in _datasets(instrument, ""):
+        ingest(session, instrument, name, days)
+    months = _trainable(session, instrument, timeframe, days)
+    if last_months is not None:
+        months = months[-last_months:]
+    fit(session, instrument, timeframe, months)
+    wanted = [day for day in days if month_of(day) in set(months)]
+    publish(session, instrument, timeframe, wanted)
+    return {
+        "instrument": str(instrument),
+        "timeframe": str(timeframe),
+        "months": len(months),
+        "days": len(wanted),
+        "seconds": session.seconds,
+    }
+
+
+def ingest(session: Session, instrument: Instrument, dataset: str, days: list[date]) -> dict[str, int]:
+    """Fetch and store those of ``days`` that are not done; counts over all of them."""
+    from tradecore_pipeline.defs import market_data  # noqa: PLC0415 (Dagster takes a second to import)
+
+    _check_market(session)
+    ledger, key = session.adapters.ledger, market_data.asset_key(dataset)
+    done = {e.day for e in ledger.entries(dataset, instrument) if e.complete}
+    unmarked = session.unmarked(key, instrument, days)
+    wanted = [day for day in days if day not in done or day in unmarked]
+    session.stage(f"{dataset} of {instrument}", [key], instrument, wanted, config={"keep_stored": True})
+    asked = set(days)
+    entries = [e for e in ledger.entries(dataset, instrument) if e.day in asked]
+    return {
+        "days": len(days),
+        "fetched": len([day for day in wanted if day not in done]),
+        "skipped": len([day for day in days if day in done]),
+        "rows": sum(e.rows for e in entries),
+        "missing": sum(e.missing for e in entries),
+    }
+
+
+def fit(session: Session, instrument: Instrument, timeframe: Timeframe, months: list[date]) -> None:
+    """Features of the training windows, their digests, then tuning and models of ``months``."""
+    from tradecore_pipeline.defs import features, training, tuning  # noqa: PLC0415 (as above)
+
+    before = features.window_months(session.settings, timeframe)
+    windows = sorted({add_months(month, -k) for month in months for k in range(1, before + 1)})
+    stored = set(session.adapters.lake.days(BARS_1M, instrument))
+    available = [m for m in windows if any(d in stored for d in month_days(m))]
+    prepare(session, instrument, timeframe, [d for m in available for d in month_days(m) if d in stored])
+    digest = features.asset_key(timeframe, features.FEATURE_MONTH)
+    computed = {month_of(day) for day in session.adapters.lake.days(features.FEATURES, instrument, timeframe=timeframe)}
+    session.stage("month digests", [digest], instrument, [m for m in available if m in computed], monthly=True)
+    session.stage("indicators", [tuning.asset_key(timeframe)], instrument, months, monthly=True)
+    session.stage("models", training.asset_keys(timeframe), instrument, months, monthly=True)
+
+
+def prepare(session: Session, instrument: Instrument, timeframe: Timeframe, days: list[date]) -> None:
+    """Bars and features of those of ``days`` (sorted) whose stored ones do not stem from the market data as it is now."""
+    from tradecore_pipeline.defs import features  # noqa: PLC0415 (as above)
+    from tradecore_pipeline.defs.days import first_listed_day  # noqa: PLC0415 (as above)
+
+    bars, table = features.asset_key(timeframe, BARS.name), features.asset_key(timeframe, features.FEATURES.name)
+    stale = [d for d in days if features.is_stale(session.adapters, BARS, instrument, d, timeframe=timeframe)]
+    stale = sorted(set(stale) | session.unmarked(bars, instrument, days))
+    session.stage(f"{timeframe} bars", [bars], instrument, stale)
+
+    held = session.adapters.lake.days(BARS, instrument, timeframe=timeframe)
+    first = max(held[0], first_listed_day(session.adapters, instrument)) if held else date.max
+    if held and first > first_listed_day(session.adapters, instrument):
+        first += features.warm_up_days(timeframe) * timedelta(days=1)
+    ready = [d for d in days if d >= first]
+    todo = [d for d in ready if features.is_stale(session.adapters, features.FEATURES, instrument, d, timeframe=timeframe)]
+    session.stage(f"{timeframe} features", [table], instrument, sorted({*todo, *session.unmarked(table, instrument, ready)}))
+
+
+def publish(session: Session, instrument: Instrument, timeframe: Timeframe, days: list[date]) -> None:
+    """Bars and features of ``days``, then their regimes."""
+    from tradecore_pipeline.defs import regimes  # noqa: PLC0415 (as above)
+
+    prepare(session, instrument, timeframe, days)
+    session.stage(f"{timeframe} regimes", [regimes.asset_key(timeframe)], instrument, days)
+
+
+def _trainable(session: Session, instrument: Instrument, timeframe: Timeframe, days: list[date]) -> list[date]:
+    """The months of ``days`` before which enough bars are stored."""
+    stored = session.adapters.lake.days(BARS_1M, instrument)
+    need = timedelta(minutes=timeframe.minutes) * session.settings.minimum_bars(timeframe)
+    first = next((e.day for e in session.adapters.ledger.entries(BARS_1M.name, instrument) if e.rows), None)
+    months = [m for m in month_range(days[0], days[-1]) if first is not None and day_start(m) - day_start(first) >= need]
+    if not months:
+        raise NotEnoughHistoryError(
+            f"no month from {days[0]:%Y-%m} to {days[-1]:%Y-%m} has {session.settings.minimum_bars(timeframe)} {timeframe} bars "
+            f"before it (stored: {len(stored)} days): begin --from earlier, or lower training_window_bars"
+        )
+    return months
+
+
+def _check_market(session: Session) -> None:
+    """Refuse to ask the live exchange on behalf of a home of simulated days, before anything is fetched."""
+    held = session.adapters.ledger.market()
+    default = Settings.model_fields["binance_archive_url"].default
+    if held is not None and held != REAL_MARKET and session.settings.binance_archive_url == default:
+        raise MixedHomeError(
+            f"{session.settings.home} holds days of a {held} market and the live archive was asked for: "
+            "set TRADECORE_HOME to another folder, or the TRADECORE_BINANCE_*_URL addresses to the simulator"
+        )
+
+
+def _datasets(instrument: Instrument, text: str) -> list[str]:
+    known = [name for name, table in MARKET_DATA.items() if instrument.is_perpetual or not table.perpetual_only]
+    names = [part.strip() for part in text.split(",") if part.strip()] or known
+    for name in names:
+        if name not in MARKET_DATA:
+            raise UsageError(f"unknown dataset {name!r}: choose from {', '.join(MARKET_DATA)}")
+        if name not in known:
+            raise UsageError(f"{instrument} is spot and has no {name}: choose from {', '.join(known)}")
+    return [name for name in known if name in names]
+
+
+def _days(first: str, last: str) -> list[date]:
+    start, end, today = parse_day(first), parse_day(last), utc_now().date()
+    if start > end:
+        raise UsageError(f"--from {start} is after --to {end}: swap them")
+    if end > today:
+        raise UsageError(f"--to {end} is in the future: today is {today} (UTC)")
+    if start < FIRST_DAY:
+        raise UsageError(f"--from {start} is before {FIRST_DAY}, the first day there are partitions for")
+    return list(day_range(start, end))
+
+
+def _months(first: str, last: str) -> list[date]:
+    start, end, now = parse_month(first), parse_month(last), month_of(utc_now().date())
+    if start > end:
+        raise UsageError(f"--from {start:%Y-%m} is after --to {end:%Y-%m}: swap them")
+    if end > now:
+        raise UsageError(f"--to {end:%Y-%m} is in the future: the month in force is {now:%Y-%m} (UTC)")
+    if start < month_of(FIRST_DAY):
+        raise UsageError(f"--from {start:%Y-%m} is before {FIRST_DAY:%Y-%m}, the first month there are partitions for")
+    return list(month_range(start, end))

@@ -1,0 +1,1 @@
+"""All Dagster code: thin assets, one file per stage, and what they share."""

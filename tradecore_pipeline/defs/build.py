@@ -1,0 +1,16 @@
+"""All definitions of one deployment, put together from the stages."""
+
+import dagster as dg
+
+from tradecore_pipeline.defs import automation, checks, features, market_data, regimes, training, tuning
+from tradecore_pipeline.defs.partitions import make_partitions
+from tradecore_pipeline.defs.resources import RESOURCE, Adapters
+from tradecore_pipeline.settings import Settings
+
+
+def build_definitions(settings: Settings, adapters: Adapters) -> dg.Definitions:
+    """Every asset, check and schedule for ``settings``, working through ``adapters``."""
+    partitions = make_partitions(settings.parsed_instruments)
+    stages = [stage.build(settings, partitions) for stage in (market_data, features, tuning, training, regimes)]
+    shared = dg.Definitions(resources={RESOURCE: adapters}, executor=dg.in_process_executor)
+    return dg.Definitions.merge(*stages, checks.build(settings, partitions), automation.build(settings, adapters), shared)

@@ -1,0 +1,211 @@
+"""Stage features: bars of a timeframe, what is known at each bar's close, and what a month of both amounts to."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from tradecore_pipeline.defs import market_data
+from tradecore_pipeline.defs.days import first_listed_day, known_until, publish_days, require_days
+from tradecore_pipeline.defs.partitions import Partitions, months_that_hold, perpetuals_only, same_instrument, split_keys, stretches
+from tradecore_pipeline.defs.resources import Adapters, guarded, missing_days, report
+from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.tables import BARS, BARS_1M, FUNDING_RATES, OPEN_INTEREST, Table, features_table
+from tradecore_pipeline.domain.time import Timeframe, day_range, day_start, month_days
+from tradecore_pipeline.features.bars import CONTEXT, aggregate_bars
+from tradecore_pipeline.features.month import month_digest
+from tradecore_pipeline.features.perpetuals import MEAN_DAYS
+from tradecore_pipeline.features.registry import FEATURE_NAMES, compute_features, require_warm_up, warm_up_bars
+from tradecore_pipeline.settings import Settings
+
+STAGE = "features"
+FEATURES = features_table(FEATURE_NAMES)
+FEATURE_MONTH = "feature_month"
+
+_ONE_DAY = timedelta(days=1)
+
+
+def asset_key(timeframe: Timeframe, table: str) -> dg.AssetKey:
+    """The asset that stores ``table`` for ``timeframe``."""
+    return dg.AssetKey([STAGE, timeframe.name, table])
+
+
+def warm_up_days(timeframe: Timeframe) -> int:
+    """Days before a day that its features are computed from."""
+    return max(timeframe.days(warm_up_bars(timeframe)), MEAN_DAYS + 1)
+
+
+def window_months(settings: Settings, timeframe: Timeframe) -> int:
+    """Months before a month that its training window reaches into."""
+    return months_that_hold(timeframe.days(settings.window_bars(timeframe)))
+
+
+def is_stale(adapters: Adapters, table: Table, instrument: Instrument, day: date, *, timeframe: Timeframe) -> bool:
+    """Whether a day of ``table`` is not stored, not over, or older than the market data it was computed from."""
+    stored = adapters.lake.stored_at(table, instrument, day, timeframe=timeframe)
+    entry = adapters.ledger.get(BARS_1M.name, instrument, day)
+    return stored is None or (entry is not None and (not entry.complete or entry.ingested_at > stored))
+
+
+def build(settings: Settings, partitions: Partitions) -> dg.Definitions:
+    """The feature assets of every configured timeframe."""
+    return dg.Definitions(assets=[a for tf in settings.parsed_timeframes for a in _chain(tf, settings, partitions)])
+
+
+def _chain(timeframe: Timeframe, settings: Settings, partitions: Partitions) -> list[dg.AssetsDefinition]:
+    shared: dict[str, Any] = {
+        "partitions_def": partitions.days,
+        "backfill_policy": dg.BackfillPolicy.multi_run(settings.days_per_run),
+        "group_name": STAGE,
+        "kinds": {"parquet", "pandas"},
+        "owners": ["team:research"],
+    }
+    bars_key = asset_key(timeframe, BARS.name)
+    features_deps = [dg.AssetDep(bars_key, partition_mapping=same_instrument(first_offset=-warm_up_days(timeframe)))]
+    if partitions.perpetual_days is not None:
+        reach = perpetuals_only(partitions.instruments, first_offset=-warm_up_days(timeframe))
+        features_deps += [
+            dg.AssetDep(market_data.asset_key(table.name), partition_mapping=reach)
+            for table in (FUNDING_RATES, OPEN_INTEREST)
+        ]
+
+    @dg.asset(
+        key=bars_key,
+        deps=[dg.AssetDep(market_data.asset_key(BARS_1M.name), partition_mapping=same_instrument(first_offset=-1))],
+        description=f"{timeframe} bars aggregated from the 1-minute bars, with the realized variance of their minutes. "
+        "A bar without minutes is absent; `minutes` says how many went into each.",
+        **shared,
+    )
+    def bars(context: dg.AssetExecutionContext, adapters: dg.ResourceParam[Adapters]) -> None:
+        with guarded(context, adapters):
+            for instrument, days in split_keys(context.partition_keys).items():
+                for stretch in stretches(days, monthly=False):
+                    frame = compute_bars(adapters, instrument, *stretch, timeframe=timeframe)
+                    publish_days(context, adapters, BARS, instrument, frame, *stretch, timeframe=timeframe, plot="close")
+
+    @dg.asset(
+        key=asset_key(timeframe, FEATURES.name),
+        deps=features_deps,
+        description=f"Features known at the close of each {timeframe} bar (docs/features.md lists them). Null where the "
+        "warm-up reaches back before the first listed bar, and where a source has no rows.",
+        **shared,
+    )
+    def features(context: dg.AssetExecutionContext, adapters: dg.ResourceParam[Adapters]) -> None:
+        with guarded(context, adapters):
+            for instrument, days in split_keys(context.partition_keys).items():
+                for stretch in stretches(days, monthly=False):
+                    frame = compute_feature_days(adapters, instrument, *stretch, timeframe=timeframe)
+                    publish_days(
+                        context, adapters, FEATURES, instrument, frame, *stretch, timeframe=timeframe, plot="volatility_14"
+                    )
+
+    @dg.asset(
+        key=asset_key(timeframe, FEATURE_MONTH),
+        deps=[
+            dg.AssetDep(bars_key, partition_mapping=same_instrument()),
+            dg.AssetDep(asset_key(timeframe, FEATURES.name), partition_mapping=same_instrument()),
+        ],
+        description="What a month of bars and features amounts to: counts, gaps and a digest of every value. The models "
+        "of later months depend on these.",
+        **shared | {"partitions_def": partitions.months, "backfill_policy": _monthly_policy(settings), "kinds": {"json"}},
+    )
+    def feature_month(context: dg.AssetExecutionContext, adapters: dg.ResourceParam[Adapters]) -> None:
+        with guarded(context, adapters):
+            for instrument, months in split_keys(context.partition_keys).items():
+                for month in months:
+                    document = compute_feature_month(adapters, instrument, month, timeframe=timeframe)
+                    adapters.lake.put_document(FEATURE_MONTH, instrument, month, timeframe=timeframe, document=document)
+                    report(context, adapters, f"{month}|{instrument}", month_metadata(document))
+
+    return [bars, features, feature_month]
+
+
+def _monthly_policy(settings: Settings) -> dg.BackfillPolicy:
+    return dg.BackfillPolicy.multi_run(settings.months_per_run)
+
+
+def compute_bars(
+    adapters: Adapters, instrument: Instrument, first: date, last: date, *, timeframe: Timeframe
+) -> pd.DataFrame:
+    """The closed bars of the days from ``first`` to ``last``, from the stored minutes and those of the day before.
+
+    Raises:
+        MissingInputError: 1-minute bars of a day were not ingested.
+    """
+    require_days(adapters, BARS_1M, instrument, day_range(first, last))
+    start, end = day_start(first), known_until(adapters, instrument, last)
+    minutes = adapters.lake.read(BARS_1M, instrument, start - CONTEXT, end)
+    return aggregate_bars(minutes, timeframe, start=start, end=end)
+
+
+def compute_feature_days(
+    adapters: Adapters, instrument: Instrument, first: date, last: date, *, timeframe: Timeframe
+) -> pd.DataFrame:
+    """The features of the days from ``first`` to ``last``, from those days and their warm-up.
+
+    Raises:
+        MissingInputError: bars of a day, or of its warm-up inside the listed life, are missing.
+    """
+    start, end = day_start(first), day_start(last) + _ONE_DAY
+    from_moment = start - warm_up_days(timeframe) * _ONE_DAY
+    listed = first_listed_day(adapters, instrument)
+    require_days(adapters, BARS, instrument, day_range(max(first, listed), last), timeframe=timeframe)
+    bars = adapters.lake.read(BARS, instrument, from_moment, end, timeframe=timeframe)
+    require_warm_up(
+        bars,
+        asset_key(timeframe, BARS.name).to_user_string(),
+        reach_bars=warm_up_bars(timeframe),
+        first_listed=day_start(listed),
+        start=start,
+        timeframe=timeframe,
+        empty_days=set(adapters.lake.days(BARS, instrument, timeframe=timeframe)),
+    )
+    funding, open_interest = (
+        _perpetual_rows(adapters, table, instrument, from_moment, end) for table in (FUNDING_RATES, OPEN_INTEREST)
+    )
+    return compute_features(bars, funding, open_interest, timeframe=timeframe).loc[start:]
+
+
+def _perpetual_rows(
+    adapters: Adapters, table: Table, instrument: Instrument, start: datetime, end: datetime
+) -> pd.DataFrame | None:
+    return adapters.lake.read(table, instrument, start, end) if instrument.is_perpetual else None
+
+
+def compute_feature_month(
+    adapters: Adapters, instrument: Instrument, month: date, *, timeframe: Timeframe
+) -> dict[str, object]:
+    """The month's digest, over those of its days that have been listed and have begun.
+
+    Raises:
+        MissingInputError: a day after the month's first computed one has no features, or none has.
+    """
+    days = [d for d in month_days(month) if d <= adapters.clock().date()]
+    stored = set(adapters.lake.days(FEATURES, instrument, timeframe=timeframe))
+    computed = [d for d in days if d in stored]
+    absent = [d for d in days if d not in stored and (not computed or d > computed[0])]
+    if absent:
+        raise missing_days(f"{timeframe} features", instrument, absent, "materialize features for those days first")
+    start, end = day_start(computed[0]), day_start(computed[-1]) + _ONE_DAY
+    return month_digest(
+        adapters.lake.read(BARS, instrument, start, end, timeframe=timeframe),
+        adapters.lake.read(FEATURES, instrument, start, end, timeframe=timeframe),
+        days=computed,
+        timeframe=timeframe,
+    )
+
+
+def month_metadata(document: dict[str, object]) -> dict[str, Any]:
+    """What a person wants to see of a month's digest."""
+    counts = {name: document[name] for name in ("days", "bars", "missing_bars", "features")}
+    return {
+        **counts,
+        "bars_sha256": document["bars_sha256"],
+        "features_sha256": document["features_sha256"],
+        "nulls": dg.MetadataValue.json(document["nulls"]),
+        "gaps": dg.MetadataValue.json(document["gaps"]),
+    }
+
+

@@ -1,0 +1,65 @@
+"""Runs in this process: the CLI's work goes through the same definitions and instance as the UI's."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import dagster as dg
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from tradecore_pipeline.defs.partitions import stretches
+from tradecore_pipeline.domain.errors import TradecoreError, UsageError
+from tradecore_pipeline.domain.instruments import Instrument
+
+_SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def materialize(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    *,
+    assets: Sequence[dg.AssetKey],
+    instrument: Instrument,
+    dates: Sequence[date],
+    monthly: bool,
+    config: Mapping[str, Any] | None = None,
+) -> None:
+    """Materialize ``assets`` (all daily or all monthly) for ``dates`` of ``instrument``, one run per unbroken range.
+
+    Raises:
+        TradecoreError: a run failed; the message is the asset's own (a ``UsageError`` if that was one).
+    """
+    job = definitions.resolve_implicit_global_asset_job_def()
+    run_config: dict[str, Any] = dict(_SILENT)
+    if config:
+        run_config["ops"] = {"__".join(key.path).replace("/", "__"): {"config": dict(config)} for key in assets}
+    for first, last in stretches(dates, monthly=monthly):
+        result = job.execute_in_process(
+            asset_selection=list(assets),
+            instance=instance,
+            raise_on_error=False,
+            run_config=run_config,
+            tags={
+                ASSET_PARTITION_RANGE_START_TAG: f"{first}|{instrument}",
+                ASSET_PARTITION_RANGE_END_TAG: f"{last}|{instrument}",
+            },
+        )
+        if not result.success:
+            raise _failure(result)
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> TradecoreError:
+    for event in result.all_events:
+        if not event.is_step_failure:
+            continue
+        data = event.step_failure_data
+        if data.user_failure_data is not None and data.user_failure_data.description:
+            kind = data.user_failure_data.metadata.get("error")
+            cause = UsageError if kind is not None and kind.value in _USAGE else TradecoreError
+            return cause(data.user_failure_data.description)
+        message = data.error.message.strip().splitlines()[0] if data.error is not None else "no reason given"
+        return TradecoreError(f"{event.step_key} failed unexpectedly: {message} (run {result.run_id} in the UI has the trace)")
+    return TradecoreError(f"run {result.run_id} failed: the UI has its events")
+
+
+_USAGE = {c.__name__ for c in (UsageError, *UsageError.__subclasses__())}

@@ -1,0 +1,119 @@
+"""What the assets work with: the lake, the ledger, the exchanges and the model registry, opened when first used."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+
+from tradecore_pipeline.defs.instance import PID_TAG, this_process
+from tradecore_pipeline.defs.partitions import stretches
+from tradecore_pipeline.domain.errors import MissingInputError, TradecoreError
+from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.time import Clock, utc_now
+from tradecore_pipeline.exchanges import make_exchange
+from tradecore_pipeline.exchanges.base import Exchange
+from tradecore_pipeline.features.registry import FEATURE_NAMES
+from tradecore_pipeline.model_registry import ModelRegistry
+from tradecore_pipeline.settings import Settings
+from tradecore_pipeline.storage.catalog import Catalog
+from tradecore_pipeline.storage.lake import Lake
+from tradecore_pipeline.storage.layout import Layout
+from tradecore_pipeline.storage.ledger import Ledger
+
+Progress = Callable[[str], None]
+"""Called with a partition key as soon as that partition is done."""
+
+RESOURCE = "adapters"
+
+
+class Adapters:
+    """Every door to the world that an asset may use."""
+
+    def __init__(self, settings: Settings, *, clock: Clock = utc_now, progress: Progress | None = None) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._progress = progress
+        self._exchanges: dict[str, Exchange] = {}
+
+    @cached_property
+    def layout(self) -> Layout:
+        return Layout(self.settings.home)
+
+    @cached_property
+    def lake(self) -> Lake:
+        return Lake(self.layout)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger(self.layout)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        return Catalog(
+            self.layout,
+            instruments=self.settings.parsed_instruments,
+            timeframes=self.settings.parsed_timeframes,
+            feature_names=FEATURE_NAMES,
+        )
+
+    @cached_property
+    def registry(self) -> ModelRegistry:
+        return ModelRegistry(self.settings.mlflow_uri, artifact_root=self.layout.mlflow_artifacts)
+
+    def exchange(self, name: str) -> Exchange:
+        """The exchange called ``name``, with its addresses from the settings."""
+        if name not in self._exchanges:
+            settings = self.settings
+            self._exchanges[name] = make_exchange(
+                name,
+                archive_url=settings.binance_archive_url,
+                listing_url=settings.archive_listing_url,
+                futures_rest_url=settings.binance_rest_url,
+                spot_rest_url=settings.binance_spot_rest_url,
+                timeout_seconds=settings.http_timeout_seconds,
+                retries=settings.http_retries,
+                workers=settings.download_workers,
+                clock=self.clock,
+            )
+        return self._exchanges[name]
+
+    def done(self, key: str) -> None:
+        """Tell whoever watches that a partition is done."""
+        if self._progress is not None:
+            self._progress(key)
+
+
+@contextmanager
+def guarded(context: dg.AssetExecutionContext, adapters: Adapters) -> Iterator[None]:
+    """Mark the run with this process, turn our errors into failures that Dagster does not retry, refresh the views."""
+    context.instance.add_run_tags(context.run_id, {PID_TAG: this_process()})
+    try:
+        yield
+    except TradecoreError as error:
+        raise dg.Failure(
+            description=str(error), metadata={"error": type(error).__name__}, allow_retries=False
+        ) from error
+    finally:
+        adapters.catalog.publish_database()
+
+
+def report(context: dg.AssetExecutionContext, adapters: Adapters, key: str, metadata: Mapping[str, Any]) -> None:
+    """Record a partition as materialized now, so that it counts even if the run is killed at the next one."""
+    context.add_asset_metadata(dict(metadata), partition_key=key)
+    context.log_event(dg.AssetMaterialization(asset_key=context.asset_key, partition=key, metadata=dict(metadata)))
+    adapters.done(key)
+
+
+def launch_id(context: dg.AssetExecutionContext) -> str:
+    """What a killed run and its successors have in common: the backfill, or the first run."""
+    return context.run.tags.get("dagster/backfill") or context.run.root_run_id or context.run_id
+
+
+def missing_days(what: str, instrument: Instrument, days: Sequence[date], remedy: str) -> MissingInputError:
+    """The error that names the days an asset cannot do without."""
+    ranges = [f"{a}" if a == b else f"{a}..{b}" for a, b in stretches(sorted(days), monthly=False)]
+    shown = ", ".join(ranges[:5]) + (f" and {len(ranges) - 5} more ranges" if len(ranges) > 5 else "")
+    return MissingInputError(f"{instrument} has no {what} for {shown}: {remedy}")

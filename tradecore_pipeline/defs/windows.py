@@ -1,0 +1,46 @@
+"""Training windows: the bars that a month's models may see, and the months they come from."""
+
+from datetime import date, timedelta
+
+import dagster as dg
+import pandas as pd
+
+from tradecore_pipeline.defs import features
+from tradecore_pipeline.defs.partitions import same_instrument
+from tradecore_pipeline.defs.resources import Adapters, missing_days
+from tradecore_pipeline.domain.errors import NotEnoughHistoryError
+from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.tables import BARS
+from tradecore_pipeline.domain.time import Timeframe, day_range, day_start
+from tradecore_pipeline.settings import Settings
+
+_ONE_DAY = timedelta(days=1)
+
+
+def window_dependency(settings: Settings, timeframe: Timeframe) -> dg.AssetDep:
+    """The month digests that a month's training window reaches into; its own month is not among them."""
+    reach = same_instrument(first_offset=-features.window_months(settings, timeframe), last_offset=-1)
+    return dg.AssetDep(features.asset_key(timeframe, features.FEATURE_MONTH), partition_mapping=reach)
+
+
+def training_bars(adapters: Adapters, instrument: Instrument, month: date, *, timeframe: Timeframe) -> pd.DataFrame:
+    """The bars of the window that ends where ``month`` begins; labels beyond its end do not exist in it.
+
+    Raises:
+        MissingInputError: days inside the window are not stored (days before the first stored one are allowed).
+        NotEnoughHistoryError: the window holds fewer bars than the settings ask for.
+    """
+    end = day_start(month)
+    start = end - adapters.settings.window_bars(timeframe) * timeframe.duration
+    stored = {d for d in adapters.lake.days(BARS, instrument, timeframe=timeframe) if start.date() <= d < month}
+    absent = [d for d in day_range(min(stored), month - _ONE_DAY) if d not in stored] if stored else []
+    if absent:
+        raise missing_days(f"{timeframe} bars", instrument, absent, f"the models of {month:%Y-%m} need those days")
+    bars = adapters.lake.read(BARS, instrument, start, end, timeframe=timeframe)
+    least = adapters.settings.minimum_bars(timeframe)
+    if len(bars) < least:
+        raise NotEnoughHistoryError(
+            f"{instrument} has {len(bars)} {timeframe} bars in the window before {month:%Y-%m} and {least} are needed: "
+            f"backfill from {start:%Y-%m-%d}, or train a later month"
+        )
+    return bars
