@@ -67,7 +67,13 @@ class StageProgress:
             console.print(f"{title}: {total}", markup=False, highlight=False)
             yield
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=console) as progress:
             self._progress, self._task = progress, progress.add_task(title, total=total)
             try:
@@ -75,7 +81,7 @@ class StageProgress:
             finally:
                 self._progress = None
 
-    def advance(self, key: str) -> None:
-        """One more partition is done; ``key`` names it."""
+    def advance(self, _key: str) -> None:
+        """One more partition is done."""
         if self._progress is not None:
             self._progress.update(self._task, advance=1, refresh=False)

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tradecore_pipeline.cli.output import FromDay, InstrumentArgument, JsonFlag, TimeframeOption, ToDay, note, print_json
+from tradecore_pipeline.cli.output import (
+    FromDay,
+    InstrumentArgument,
+    JsonFlag,
+    TimeframeOption,
+    ToDay,
+    note,
+    print_json,
+)
 from tradecore_pipeline.cli.session import Session
 from tradecore_pipeline.domain.errors import MixedHomeError, NotEnoughHistoryError, UsageError
 from tradecore_pipeline.domain.instruments import Instrument
@@ -27,7 +35,7 @@ from tradecore_pipeline.domain.time import (
 from tradecore_pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    import dagster as dg
+    pass
 
 DatasetsOption = Annotated[
     str, typer.Option(metavar="A,B", help="Any of bars_1m, funding_rates, open_interest; by default all it has.")
@@ -37,7 +45,12 @@ ToMonth = Annotated[str, typer.Option("--to", metavar="YYYY-MM", help="Last mont
 
 
 def backfill(
-    instrument: InstrumentArgument, first: FromDay, last: ToDay, datasets: DatasetsOption = "", *, json: JsonFlag = False
+    instrument: InstrumentArgument,
+    first: FromDay,
+    last: ToDay,
+    datasets: DatasetsOption = "",
+    *,
+    json: JsonFlag = False,
 ) -> None:
     """Ingest market data by day: skips what is done, resumes what was cut."""
     settings = Settings.load()
@@ -48,13 +61,21 @@ def backfill(
         report = {name: ingest(session, which, name, days) for name in names}
         result = {"instrument": str(which), "datasets": report, "seconds": session.seconds.get("market_data", 0.0)}
     for name, row in report.items():
-        note(f"{name}: {row['fetched']} days fetched, {row['skipped']} were done, {row['rows']} rows, {row['missing']} missing")
+        note(
+            f"{name}: {row['fetched']} days fetched, {row['skipped']} were done, {row['rows']} rows, "
+            f"{row['missing']} missing"
+        )
     if json:
         print_json(result)
 
 
 def train(
-    instrument: InstrumentArgument, first: FromMonth, last: ToMonth, timeframe: TimeframeOption, *, json: JsonFlag = False
+    instrument: InstrumentArgument,
+    first: FromMonth,
+    last: ToMonth,
+    timeframe: TimeframeOption,
+    *,
+    json: JsonFlag = False,
 ) -> None:
     """Tune indicators and fit the models of each month, on data that ended before it."""
     settings = Settings.load()
@@ -78,7 +99,7 @@ def predict(
     with Session(settings) as session:
         publish(session, which, length, days)
         result = {"instrument": str(which), "timeframe": str(length), "days": len(days), "seconds": session.seconds}
-    note(f"{len(days)} days published: tradecore sql \"SELECT * FROM regimes ORDER BY ts_open DESC LIMIT 5\"")
+    note(f"{len(days)} days published; `tradecore report` draws them, `tradecore sql` answers questions")
     if json:
         print_json(result)
 
@@ -159,7 +180,7 @@ def fit(session: Session, instrument: Instrument, timeframe: Timeframe, months: 
 
 
 def prepare(session: Session, instrument: Instrument, timeframe: Timeframe, days: list[date]) -> None:
-    """Bars and features of those of ``days`` (sorted) whose stored ones do not stem from the market data as it is now."""
+    """Bars and features of those of ``days`` (sorted) that are not up to date with the market data."""
     from tradecore_pipeline.defs import features  # noqa: PLC0415 (as above)
     from tradecore_pipeline.defs.days import first_listed_day  # noqa: PLC0415 (as above)
 
@@ -173,8 +194,12 @@ def prepare(session: Session, instrument: Instrument, timeframe: Timeframe, days
     if held and first > first_listed_day(session.adapters, instrument):
         first += features.warm_up_days(timeframe) * timedelta(days=1)
     ready = [d for d in days if d >= first]
-    todo = [d for d in ready if features.is_stale(session.adapters, features.FEATURES, instrument, d, timeframe=timeframe)]
-    session.stage(f"{timeframe} features", [table], instrument, sorted({*todo, *session.unmarked(table, instrument, ready)}))
+    todo = [
+        d for d in ready if features.is_stale(session.adapters, features.FEATURES, instrument, d, timeframe=timeframe)
+    ]
+    session.stage(
+        f"{timeframe} features", [table], instrument, sorted({*todo, *session.unmarked(table, instrument, ready)})
+    )
 
 
 def publish(session: Session, instrument: Instrument, timeframe: Timeframe, days: list[date]) -> None:
@@ -190,11 +215,13 @@ def _trainable(session: Session, instrument: Instrument, timeframe: Timeframe, d
     stored = session.adapters.lake.days(BARS_1M, instrument)
     need = timedelta(minutes=timeframe.minutes) * session.settings.minimum_bars(timeframe)
     first = next((e.day for e in session.adapters.ledger.entries(BARS_1M.name, instrument) if e.rows), None)
-    months = [m for m in month_range(days[0], days[-1]) if first is not None and day_start(m) - day_start(first) >= need]
+    months = [
+        m for m in month_range(days[0], days[-1]) if first is not None and day_start(m) - day_start(first) >= need
+    ]
     if not months:
         raise NotEnoughHistoryError(
-            f"no month from {days[0]:%Y-%m} to {days[-1]:%Y-%m} has {session.settings.minimum_bars(timeframe)} {timeframe} bars "
-            f"before it (stored: {len(stored)} days): begin --from earlier, or lower training_window_bars"
+            f"no month from {days[0]:%Y-%m} to {days[-1]:%Y-%m} has {session.settings.minimum_bars(timeframe)} "
+            f"{timeframe} bars before it (stored: {len(stored)} days): begin --from earlier, or lower training_window_bars"
         )
     return months
 

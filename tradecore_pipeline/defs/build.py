@@ -13,4 +13,6 @@ def build_definitions(settings: Settings, adapters: Adapters) -> dg.Definitions:
     partitions = make_partitions(settings.parsed_instruments)
     stages = [stage.build(settings, partitions) for stage in (market_data, features, tuning, training, regimes)]
     shared = dg.Definitions(resources={RESOURCE: adapters}, executor=dg.in_process_executor)
-    return dg.Definitions.merge(*stages, checks.build(settings, partitions), automation.build(settings, adapters), shared)
+    return dg.Definitions.merge(
+        *stages, checks.build(settings, partitions), automation.build(settings, adapters), shared
+    )

@@ -55,9 +55,13 @@ def _rows_check(
 ) -> dg.AssetChecksDefinition:
     name = problems.__name__.removesuffix("_problems")
 
-    @dg.asset_check(asset=asset, name=name, description=f"Reads the newest {_DAYS} stored days and looks at their {name}.")
+    @dg.asset_check(
+        asset=asset, name=name, description=f"Reads the newest {_DAYS} stored days and looks at their {name}."
+    )
     def check(adapters: dg.ResourceParam[Adapters]) -> dg.AssetCheckResult:
-        found = [f"{where}: {text}" for where, rows in _newest(adapters, table, timeframe) for text in problems(table, rows)]
+        found = [
+            f"{where}: {text}" for where, rows in _newest(adapters, table, timeframe) for text in problems(table, rows)
+        ]
         return _result(found)
 
     return check
@@ -67,12 +71,14 @@ def _gap_check(table: Table) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=market_data.asset_key(table.name),
         name="gaps",
-        description=f"Lists what the exchange did not publish in the newest {_DAYS} days; a gap is a fact, not a fault.",
+        description=f"Lists what the exchange did not publish in the newest {_DAYS} days: facts, not faults.",
     )
     def check(adapters: dg.ResourceParam[Adapters], duckdb: DuckDBResource) -> dg.AssetCheckResult:
         since = adapters.clock() - timedelta(days=_DAYS)
         rows = _query(duckdb, adapters, _GAPS, {"dataset": table.name, "since": since})
-        return _result([f"{i}: {missing} missing from {first:%Y-%m-%d %H:%M} to {last:%H:%M}" for i, first, last, missing in rows])
+        return _result(
+            [f"{i}: {missing} missing from {first:%Y-%m-%d %H:%M} to {last:%H:%M}" for i, first, last, missing in rows]
+        )
 
     return check
 

@@ -49,7 +49,7 @@ def first_listed_day(adapters: Adapters, instrument: Instrument) -> date:
     return adapters.ledger.first_day(BARS_1M.name, instrument) or date.min.replace(year=1970)
 
 
-def publish_days(  # noqa: PLR0913 (each says what is stored where)
+def publish_days(
     context: dg.AssetExecutionContext,
     adapters: Adapters,
     table: Table,

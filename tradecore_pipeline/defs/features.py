@@ -1,6 +1,6 @@
 """Stage features: bars of a timeframe, what is known at each bar's close, and what a month of both amounts to."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -9,7 +9,14 @@ import pandas as pd
 
 from tradecore_pipeline.defs import market_data
 from tradecore_pipeline.defs.days import first_listed_day, known_until, publish_days, require_days
-from tradecore_pipeline.defs.partitions import Partitions, months_that_hold, perpetuals_only, same_instrument, split_keys, stretches
+from tradecore_pipeline.defs.partitions import (
+    Partitions,
+    months_that_hold,
+    perpetuals_only,
+    same_instrument,
+    split_keys,
+    stretches,
+)
 from tradecore_pipeline.defs.resources import Adapters, guarded, missing_days, report
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.tables import BARS, BARS_1M, FUNDING_RATES, OPEN_INTEREST, Table, features_table
@@ -55,61 +62,81 @@ def build(settings: Settings, partitions: Partitions) -> dg.Definitions:
 
 
 def _chain(timeframe: Timeframe, settings: Settings, partitions: Partitions) -> list[dg.AssetsDefinition]:
-    shared: dict[str, Any] = {
+    daily: dict[str, Any] = {
         "partitions_def": partitions.days,
         "backfill_policy": dg.BackfillPolicy.multi_run(settings.days_per_run),
         "group_name": STAGE,
-        "kinds": {"parquet", "pandas"},
         "owners": ["team:research"],
     }
-    bars_key = asset_key(timeframe, BARS.name)
-    features_deps = [dg.AssetDep(bars_key, partition_mapping=same_instrument(first_offset=-warm_up_days(timeframe)))]
-    if partitions.perpetual_days is not None:
-        reach = perpetuals_only(partitions.instruments, first_offset=-warm_up_days(timeframe))
-        features_deps += [
-            dg.AssetDep(market_data.asset_key(table.name), partition_mapping=reach)
-            for table in (FUNDING_RATES, OPEN_INTEREST)
-        ]
+    monthly = daily | {
+        "partitions_def": partitions.months,
+        "backfill_policy": dg.BackfillPolicy.multi_run(settings.months_per_run),
+    }
+    return [
+        _bars_asset(timeframe, daily),
+        _features_asset(timeframe, daily, partitions),
+        _feature_month_asset(timeframe, monthly),
+    ]
 
+
+def _bars_asset(timeframe: Timeframe, shared: dict[str, Any]) -> dg.AssetsDefinition:
     @dg.asset(
-        key=bars_key,
+        key=asset_key(timeframe, BARS.name),
         deps=[dg.AssetDep(market_data.asset_key(BARS_1M.name), partition_mapping=same_instrument(first_offset=-1))],
+        kinds={"parquet", "numpy"},
         description=f"{timeframe} bars aggregated from the 1-minute bars, with the realized variance of their minutes. "
         "A bar without minutes is absent; `minutes` says how many went into each.",
         **shared,
     )
     def bars(context: dg.AssetExecutionContext, adapters: dg.ResourceParam[Adapters]) -> None:
         with guarded(context, adapters):
-            for instrument, days in split_keys(context.partition_keys).items():
-                for stretch in stretches(days, monthly=False):
-                    frame = compute_bars(adapters, instrument, *stretch, timeframe=timeframe)
-                    publish_days(context, adapters, BARS, instrument, frame, *stretch, timeframe=timeframe, plot="close")
+            for instrument, stretch in _stretches(context):
+                frame = compute_bars(adapters, instrument, *stretch, timeframe=timeframe)
+                publish_days(context, adapters, BARS, instrument, frame, *stretch, timeframe=timeframe, plot="close")
+
+    return bars
+
+
+def _features_asset(timeframe: Timeframe, shared: dict[str, Any], partitions: Partitions) -> dg.AssetsDefinition:
+    reach = -warm_up_days(timeframe)
+    deps = [dg.AssetDep(asset_key(timeframe, BARS.name), partition_mapping=same_instrument(first_offset=reach))]
+    if partitions.perpetual_days is not None:
+        sources = perpetuals_only(partitions.instruments, first_offset=reach)
+        deps += [
+            dg.AssetDep(market_data.asset_key(table.name), partition_mapping=sources)
+            for table in (FUNDING_RATES, OPEN_INTEREST)
+        ]
 
     @dg.asset(
         key=asset_key(timeframe, FEATURES.name),
-        deps=features_deps,
-        description=f"Features known at the close of each {timeframe} bar (docs/features.md lists them). Null where the "
-        "warm-up reaches back before the first listed bar, and where a source has no rows.",
+        deps=deps,
+        kinds={"parquet", "pandas"},
+        description=f"Features known at the close of each {timeframe} bar (docs/features.md lists them). Null where "
+        "the warm-up reaches back before the first listed bar, and where a source has no rows.",
         **shared,
     )
     def features(context: dg.AssetExecutionContext, adapters: dg.ResourceParam[Adapters]) -> None:
         with guarded(context, adapters):
-            for instrument, days in split_keys(context.partition_keys).items():
-                for stretch in stretches(days, monthly=False):
-                    frame = compute_feature_days(adapters, instrument, *stretch, timeframe=timeframe)
-                    publish_days(
-                        context, adapters, FEATURES, instrument, frame, *stretch, timeframe=timeframe, plot="volatility_14"
-                    )
+            for instrument, stretch in _stretches(context):
+                frame = compute_feature_days(adapters, instrument, *stretch, timeframe=timeframe)
+                publish_days(
+                    context, adapters, FEATURES, instrument, frame, *stretch, timeframe=timeframe, plot="volatility_14"
+                )
 
+    return features
+
+
+def _feature_month_asset(timeframe: Timeframe, shared: dict[str, Any]) -> dg.AssetsDefinition:
     @dg.asset(
         key=asset_key(timeframe, FEATURE_MONTH),
         deps=[
-            dg.AssetDep(bars_key, partition_mapping=same_instrument()),
-            dg.AssetDep(asset_key(timeframe, FEATURES.name), partition_mapping=same_instrument()),
+            dg.AssetDep(asset_key(timeframe, table), partition_mapping=same_instrument())
+            for table in (BARS.name, FEATURES.name)
         ],
-        description="What a month of bars and features amounts to: counts, gaps and a digest of every value. The models "
-        "of later months depend on these.",
-        **shared | {"partitions_def": partitions.months, "backfill_policy": _monthly_policy(settings), "kinds": {"json"}},
+        kinds={"json"},
+        description="What a month of bars and features amounts to: counts, gaps and a digest of every value. The "
+        "models of later months depend on these.",
+        **shared,
     )
     def feature_month(context: dg.AssetExecutionContext, adapters: dg.ResourceParam[Adapters]) -> None:
         with guarded(context, adapters):
@@ -119,11 +146,13 @@ def _chain(timeframe: Timeframe, settings: Settings, partitions: Partitions) -> 
                     adapters.lake.put_document(FEATURE_MONTH, instrument, month, timeframe=timeframe, document=document)
                     report(context, adapters, f"{month}|{instrument}", month_metadata(document))
 
-    return [bars, features, feature_month]
+    return feature_month
 
 
-def _monthly_policy(settings: Settings) -> dg.BackfillPolicy:
-    return dg.BackfillPolicy.multi_run(settings.months_per_run)
+def _stretches(context: dg.AssetExecutionContext) -> Iterator[tuple[Instrument, tuple[date, date]]]:
+    for instrument, days in split_keys(context.partition_keys).items():
+        for stretch in stretches(days, monthly=False):
+            yield instrument, stretch
 
 
 def compute_bars(
@@ -207,5 +236,3 @@ def month_metadata(document: dict[str, object]) -> dict[str, Any]:
         "nulls": dg.MetadataValue.json(document["nulls"]),
         "gaps": dg.MetadataValue.json(document["gaps"]),
     }
-
-

@@ -69,7 +69,9 @@ def write_instance_config(settings: Settings) -> Path:
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """The home's persistent instance, for runs in this process: their output stays on this terminal."""
     folder = write_instance_config(settings)
-    quiet = {"compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}}
+    quiet = {
+        "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+    }
     return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), overrides=quiet))
 
 

@@ -58,7 +58,9 @@ def _failure(result: dg.ExecuteInProcessResult) -> TradecoreError:
             cause = UsageError if kind is not None and kind.value in _USAGE else TradecoreError
             return cause(data.user_failure_data.description)
         message = data.error.message.strip().splitlines()[0] if data.error is not None else "no reason given"
-        return TradecoreError(f"{event.step_key} failed unexpectedly: {message} (run {result.run_id} in the UI has the trace)")
+        return TradecoreError(
+            f"{event.step_key} failed unexpectedly: {message} (run {result.run_id} in the UI has the trace)"
+        )
     return TradecoreError(f"run {result.run_id} failed: the UI has its events")
 
 

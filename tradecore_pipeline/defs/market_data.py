@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
@@ -25,7 +25,7 @@ _DESCRIPTIONS = {
 From the exchange's archive (checksummed daily or monthly zips, about two days late) and from REST for what the archive
 does not have yet. Every row is validated before it is stored. A minute that the exchange did not publish is recorded in
 the gap ledger and never filled. Zero rows with a reason means: before listing, or not published.""",
-    FUNDING_RATES.name: """Funding settlements of perpetuals (fraction of the position's value; longs pay when positive).
+    FUNDING_RATES.name: """Funding settlements of perpetuals (fraction of the position's value; longs pay if positive).
 
 From the monthly archive files, and from REST for the months that have none yet.""",
     OPEN_INTEREST.name: """Open contracts, one side, every five minutes.
@@ -126,6 +126,6 @@ def day_metadata(adapters: Adapters, table: Table, entry: LedgerEntry) -> dict[s
         metadata["gaps"] = dg.MetadataValue.md("\n".join(["| first | last | missing |", "|---|---|---|", *lines]))
     if table is BARS_1M and entry.rows > 1:
         start = day_start(entry.day)
-        bars = adapters.lake.read(table, entry.instrument, start, start + entry.DAY, columns=["close"])
+        bars = adapters.lake.read(table, entry.instrument, start, start + timedelta(days=1), columns=["close"])
         metadata["close"] = sparkline(bars["close"].tolist(), f"close, {bars['close'].min()} to {bars['close'].max()}")
     return metadata

@@ -110,6 +110,8 @@ def stretches(dates: Sequence[date], *, monthly: bool) -> list[tuple[date, date]
 def months_that_hold(days: int) -> int:
     """The fewest consecutive calendar months that hold ``days`` days wherever they begin."""
     count = 1
-    while any((add_months(start, count) - start).days < days for start in (add_months(FIRST_MONTH, k) for k in range(48))):
+    while any(
+        (add_months(start, count) - start).days < days for start in (add_months(FIRST_MONTH, k) for k in range(48))
+    ):
         count += 1
     return count

@@ -17,7 +17,9 @@ def sparkline(values: Sequence[float], label: str) -> dg.MarkdownMetadataValue:
     low, high = min(thin), max(thin)
     height = (high - low) or 1.0
     across = _WIDTH / max(1, len(thin) - 1)
-    points = " ".join(f"{i * across:.0f},{_HEIGHT - 4 - (v - low) / height * (_HEIGHT - 8):.1f}" for i, v in enumerate(thin))
+    points = " ".join(
+        f"{i * across:.0f},{_HEIGHT - 4 - (v - low) / height * (_HEIGHT - 8):.1f}" for i, v in enumerate(thin)
+    )
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}">'
         f'<polyline points="{points}" fill="none" stroke="#4f7cff" stroke-width="1.5"/></svg>'

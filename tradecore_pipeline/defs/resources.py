@@ -80,6 +80,10 @@ class Adapters:
             )
         return self._exchanges[name]
 
+    def run_url(self, run_id: str) -> str:
+        """Where MLflow's UI shows a run, once `tradecore up` serves it."""
+        return self.registry.run_url(run_id, ui_base=f"http://127.0.0.1:{self.settings.mlflow_port}")
+
     def done(self, key: str) -> None:
         """Tell whoever watches that a partition is done."""
         if self._progress is not None:

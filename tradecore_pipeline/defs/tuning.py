@@ -7,9 +7,9 @@ import dagster as dg
 
 from tradecore_pipeline.defs.partitions import Partitions, split_keys
 from tradecore_pipeline.defs.resources import Adapters, guarded, report
-from tradecore_pipeline.defs.windows import training_bars, window_dependency
+from tradecore_pipeline.defs.windows import bars_with_warm_up, training_bars, window_dependency
 from tradecore_pipeline.domain.instruments import Instrument
-from tradecore_pipeline.domain.time import Timeframe
+from tradecore_pipeline.domain.time import Timeframe, day_start
 from tradecore_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -64,12 +64,15 @@ def tune(adapters: Adapters, instrument: Instrument, month: date, *, timeframe: 
     from tradecore_pipeline.tuning.study import run_study  # noqa: PLC0415 (Optuna takes a second to import)
 
     settings = adapters.settings
+    window = training_bars(adapters, instrument, month, timeframe=timeframe)
     return run_study(
-        training_bars(adapters, instrument, month, timeframe=timeframe),
+        bars_with_warm_up(adapters, instrument, window.index[0], day_start(month), timeframe=timeframe),
+        start=window.index[0].to_pydatetime(),
         timeframe=timeframe,
         trials=settings.tuning_trials,
         seed=settings.random_seed,
         study_path=adapters.layout.study(instrument, month, timeframe=timeframe),
+        study_name=f"{instrument} {timeframe} {month:%Y-%m}",
         folds=settings.tuning_folds,
         purge_bars=1,
     )

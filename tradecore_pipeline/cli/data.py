@@ -1,0 +1,140 @@
+"""Commands that look at what is there: coverage, sql, export, report."""
+
+import csv
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tradecore_pipeline.cli.output import (
+    FromDay,
+    InstrumentArgument,
+    JsonFlag,
+    TimeframeOption,
+    ToDay,
+    note,
+    print_json,
+    print_table,
+)
+from tradecore_pipeline.domain.errors import UsageError
+from tradecore_pipeline.domain.time import day_start, parse_day
+from tradecore_pipeline.features.registry import FEATURE_NAMES
+from tradecore_pipeline.serving.regime_report import write_report
+from tradecore_pipeline.settings import Settings
+from tradecore_pipeline.storage.catalog import Catalog
+from tradecore_pipeline.storage.coverage import coverage as coverage_rows
+from tradecore_pipeline.storage.export import export_table
+from tradecore_pipeline.storage.layout import Layout
+from tradecore_pipeline.storage.ledger import Ledger
+
+CsvFlag = Annotated[bool, typer.Option("--csv", help="Print CSV with a header row.")]
+InstrumentOption = Annotated[str, typer.Option("--instrument", metavar="INSTRUMENT", help="Whose rows.")]
+FormatOption = Annotated[str, typer.Option("--format", help="parquet, csv or feather.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="File to write; by default named after the table, here.", dir_okay=False)
+]
+OptionalTimeframe = Annotated[str, typer.Option("--timeframe", help="Where the table holds several timeframes.")]
+TableArgument = Annotated[str, typer.Argument(metavar="TABLE", help="bars_1m, bars_1h, regimes, ... (docs/tables.md)")]
+
+_COVERAGE_COLUMNS = ("instrument", "dataset", "first", "last", "days", "rows", "missing_minutes", "gaps")
+_FORMATS = ("parquet", "csv", "feather")
+
+
+def coverage(*, json: JsonFlag = False) -> None:
+    """What is stored, by instrument and dataset: extent, rows, and what the exchange did not publish."""
+    settings = Settings.load()
+    rows = [
+        {name: getattr(row, name) for name in _COVERAGE_COLUMNS}
+        for row in coverage_rows(Ledger(Layout(settings.home)), settings.parsed_instruments)
+    ]
+    if json:
+        print_json({"coverage": rows})
+        return
+    print_table(_COVERAGE_COLUMNS, [[row[name] for name in _COVERAGE_COLUMNS] for row in rows])
+
+
+def sql(
+    query: Annotated[str, typer.Argument(metavar="SELECT", help="One SELECT over the views in docs/tables.md.")],
+    *,
+    json: JsonFlag = False,
+    csv_: CsvFlag = False,
+) -> None:
+    """Answer one SELECT; safe while everything else runs."""
+    if json and csv_:
+        raise UsageError("choose --json or --csv, not both")
+    result = make_catalog(Settings.load()).query(query)
+    if json:
+        print_json(
+            {"columns": result.columns, "rows": [dict(zip(result.columns, row, strict=True)) for row in result.rows]}
+        )
+    elif csv_:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(result.columns)
+        writer.writerows(result.rows)
+    else:
+        print_table(result.columns, result.rows)
+
+
+def export(
+    table: TableArgument,
+    instrument: InstrumentOption,
+    first: FromDay,
+    last: ToDay,
+    format_: FormatOption = "parquet",
+    timeframe: OptionalTimeframe = "",
+    out: OutOption = None,
+    *,
+    json: JsonFlag = False,
+) -> None:
+    """Write a table's rows of some days to a file for other tools."""
+    settings = Settings.load()
+    which = settings.instrument(instrument)
+    length = settings.timeframe(timeframe) if timeframe else None
+    if format_ not in _FORMATS:
+        raise UsageError(f"unknown format {format_!r}: choose one of {', '.join(_FORMATS)}")
+    start, end = _span(first, last)
+    path = out or Path(f"{table}-{which.exchange}-{which.path_symbol}-{first}-{last}.{format_}")
+    rows = export_table(
+        make_catalog(settings), table, which, start, end, format=format_, path=path.absolute(), timeframe=length
+    )
+    note(f"{rows} rows in {path}")
+    if json:
+        print_json({"table": table, "instrument": str(which), "rows": rows, "path": str(path)})
+
+
+def report(
+    instrument: InstrumentArgument,
+    first: FromDay,
+    last: ToDay,
+    timeframe: TimeframeOption,
+    out: OutOption = None,
+    *,
+    json: JsonFlag = False,
+) -> None:
+    """One HTML page of published regimes and forecasts; opens offline."""
+    settings = Settings.load()
+    which, length = settings.instrument(instrument), settings.timeframe(timeframe)
+    start, end = _span(first, last)
+    path = write_report(Layout(settings.home), which, length, start=start, end=end, path=out)
+    note(f"report: {path}")
+    if json:
+        print_json({"report": str(path)})
+
+
+def make_catalog(settings: Settings) -> Catalog:
+    """The views over the home of these settings."""
+    return Catalog(
+        Layout(settings.home),
+        instruments=settings.parsed_instruments,
+        timeframes=settings.parsed_timeframes,
+        feature_names=FEATURE_NAMES,
+    )
+
+
+def _span(first: str, last: str) -> tuple[datetime, datetime]:
+    start, end = parse_day(first), parse_day(last)
+    if start > end:
+        raise UsageError(f"--from {start} is after --to {end}: swap them")
+    return day_start(start), day_start(end + timedelta(days=1))

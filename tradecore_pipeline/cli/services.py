@@ -1,0 +1,136 @@
+"""Commands that run services or look at the machine: up, simulator, doctor."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tradecore_pipeline.cli.output import JsonFlag, note, print_json, print_table
+from tradecore_pipeline.domain.errors import TradecoreError, UsageError
+from tradecore_pipeline.domain.time import parse_day
+from tradecore_pipeline.settings import Settings
+
+HOST = "127.0.0.1"
+_STOP_SECONDS = 15
+
+
+def free_port(port: int, name: str) -> int:
+    """``port``, which nothing listens on.
+
+    Raises:
+        UsageError: something does; the message names the setting to change.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise UsageError(
+                f"port {port} is busy: stop what listens there, or set TRADECORE_{name.upper()} to another port"
+            ) from error
+    return port
+
+
+def simulator(
+    port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; by default TRADECORE_SIMULATOR_PORT.")] = None,
+    archive_dir: Annotated[
+        Path | None, typer.Option(help="Serve recorded files in the archive's own layout (a folder that holds data/).")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the simulated market.")] = 7,
+    start: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="First day of the simulated market.")] = "2025-01-01",
+    end: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="Day after its last.")] = "2025-10-28",
+    now: Annotated[str | None, typer.Option(metavar="ISO", help="Freeze the exchange's clock at this moment.")] = None,
+) -> None:
+    """A local exchange: Binance's REST and archive over a simulated market or recorded files, on 127.0.0.1."""
+    from tradecore_pipeline.simulator.parameters import demo_parameters  # noqa: PLC0415 (only this command needs it)
+    from tradecore_pipeline.simulator.server import build_recorded, build_simulated, serve  # noqa: PLC0415 (as above)
+
+    moment = _moment(now)
+    where = free_port(port or Settings.load().simulator_port, "simulator_port")
+    if archive_dir is not None:
+        if not (archive_dir / "data").is_dir():
+            raise UsageError(f"{archive_dir} holds no data folder: give the folder that mirrors the archive's root")
+        app = build_recorded(archive_dir, now=moment)
+    else:
+        first, last = parse_day(start), parse_day(end)
+        if first >= last:
+            raise UsageError(f"--start {first} is not before --end {last}")
+        app = build_simulated(demo_parameters(), seed, start=first, end=last, now=moment)
+    note(f"simulator on http://{HOST}:{where} (Ctrl-C stops it); to use it:")
+    for name in ("ARCHIVE", "REST", "SPOT_REST"):
+        note(f"  export TRADECORE_BINANCE_{name}_URL=http://{HOST}:{where}")
+    serve(app, port=where)
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is not a moment: write 2024-06-01T12:00:00+00:00") from None
+
+
+def simulator_process(*, port: int, seed: int, start: date, end: date, now: datetime) -> subprocess.Popen[bytes]:
+    """A simulated exchange in a process of its own, ready to answer."""
+    command = [
+        *(sys.executable, "-c", "from tradecore_pipeline.cli import main; main()", "simulator"),
+        *("--port", str(port), "--seed", str(seed), "--start", str(start), "--end", str(end), "--now", now.isoformat()),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            said = process.stderr.read().decode() if process.stderr else ""
+            raise TradecoreError(
+                f"the simulator did not start: {said.strip().splitlines()[-1] if said else 'no reason given'}"
+            )
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, port)) == 0:
+                return process
+        time.sleep(0.05)
+    stop(process)
+    raise TradecoreError("the simulator did not answer within 30 seconds")
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all it started: politely, then for good."""
+    for sign, seconds in ((signal.SIGINT, _STOP_SECONDS), (signal.SIGKILL, 5)):
+        try:
+            os.killpg(process.pid, sign)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()
+
+
+def up(
+    *, demo: Annotated[bool, typer.Option("--demo", help="Over the demo's home, with its simulated exchange.")] = False
+) -> None:
+    """Dagster's UI and daemon and MLflow's UI over this home, on 127.0.0.1; one Ctrl-C stops all."""
+    from tradecore_pipeline.cli.up import run_services  # noqa: PLC0415 (Dagster takes a second to import)
+
+    run_services(Settings.load(), demo=demo)
+
+
+def doctor(*, json: JsonFlag = False) -> None:
+    """Check clock, disk, ports, home, versions, and whether exchange and archive can be reached."""
+    from tradecore_pipeline.cli.doctor import run_checks  # noqa: PLC0415 (only this command needs the network)
+
+    checks = run_checks(Settings.load())
+    if json:
+        print_json({"checks": [check.to_json() for check in checks]})
+    else:
+        print_table(("check", "", "what"), [(c.name, "ok" if c.passed else "LOOK", c.detail) for c in checks])
+    if not all(check.passed for check in checks if check.needed):
+        raise typer.Exit(1)

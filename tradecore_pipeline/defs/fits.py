@@ -1,0 +1,145 @@
+"""A month's models: fitted on its training window, kept in the registry, and read back for prediction."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from tradecore_pipeline.defs import features, tuning
+from tradecore_pipeline.defs.resources import Adapters
+from tradecore_pipeline.defs.windows import bars_with_warm_up, training_bars
+from tradecore_pipeline.domain.errors import MissingInputError
+from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.time import Timeframe
+from tradecore_pipeline.features.month import frame_digest
+from tradecore_pipeline.features.tuned import IndicatorParameters, tuned_features
+from tradecore_pipeline.model_registry import LoggedModel, ModelKind, StoredModel
+
+if TYPE_CHECKING:
+    from tradecore_pipeline.models.har import THar
+    from tradecore_pipeline.models.lstm import LstmForecaster
+    from tradecore_pipeline.models.regimes import RegimeModel
+
+HMM: ModelKind = "hmm"
+HAR: ModelKind = "har"
+LSTM: ModelKind = "lstm"
+
+
+@dataclass(frozen=True)
+class Month:
+    """One month of one instrument and timeframe: what every fit and load needs to know."""
+
+    adapters: Adapters
+    instrument: Instrument
+    timeframe: Timeframe
+    month: date
+
+    def window(self) -> pd.DataFrame:
+        """The bars the month's models may see."""
+        return training_bars(self.adapters, self.instrument, self.month, timeframe=self.timeframe)
+
+    def columns(self, bars: pd.DataFrame) -> pd.DataFrame | None:
+        """Feature columns for a regime model that is configured to look at any; None for the default one."""
+        from tradecore_pipeline.models.observations import FEATURES  # noqa: PLC0415 (heavy, and only runs need it)
+
+        if set(self.adapters.settings.hmm_features) <= set(FEATURES):
+            return None
+        end = bars.index[-1].to_pydatetime() + self.timeframe.duration
+        rows = self.adapters.lake.read(
+            features.FEATURES, self.instrument, bars.index[0].to_pydatetime(), end, timeframe=self.timeframe
+        )
+        return rows.drop(columns="ts_close").reindex(bars.index)
+
+    def tuned(self, bars: pd.DataFrame) -> pd.DataFrame:
+        """The month's tuned indicators of ``bars``.
+
+        Raises:
+            MissingInputError: the month has not been tuned.
+        """
+        document = self.adapters.lake.get_document(tuning.TABLE, self.instrument, self.month, timeframe=self.timeframe)
+        if document is None:
+            raise self._missing("indicator parameters", "tuning")
+        parameters = IndicatorParameters.from_dict(document["parameters"])
+        end = bars.index[-1].to_pydatetime() + self.timeframe.duration
+        start = bars.index[0].to_pydatetime()
+        longer = bars_with_warm_up(self.adapters, self.instrument, start, end, timeframe=self.timeframe)
+        return tuned_features(longer, parameters, timeframe=self.timeframe).loc[bars.index]
+
+    def stored(self, kind: ModelKind) -> StoredModel:
+        """The month's model of ``kind``.
+
+        Raises:
+            MissingInputError: it has not been trained.
+        """
+        model = self.adapters.registry.load(
+            kind, self.instrument, timeframe=self.timeframe, month=self.month
+        )
+        if model is None:
+            raise self._missing(f"{kind} model", "training")
+        return model
+
+    def _missing(self, what: str, stage: str) -> MissingInputError:
+        return MissingInputError(
+            f"{self.instrument} has no {self.timeframe} {what} for {self.month:%Y-%m}: materialize {stage} for that "
+            f"month, or `tradecore train '{self.instrument}' --timeframe {self.timeframe}` it"
+        )
+
+    def log(
+        self,
+        kind: ModelKind,
+        bars: pd.DataFrame,
+        run_id: str,
+        *,
+        config: dict[str, Any],
+        arrays: dict[str, Any],
+        parameters: dict[str, Any],
+        metrics: dict[str, float],
+        tensors: dict[str, Any] | None = None,
+        figures: dict[str, bytes] | None = None,
+    ) -> LoggedModel:
+        """Keep a fit as a run and a model version, with the data window it saw."""
+        return self.adapters.registry.log_fit(
+            kind=kind,
+            instrument=self.instrument,
+            timeframe=self.timeframe,
+            month=self.month,
+            parameters=parameters,
+            metrics=metrics,
+            series={},
+            arrays=arrays,
+            tensors=tensors,
+            config=config,
+            tags={
+                "data_first_ts_open": str(bars.index[0]),
+                "data_last_ts_open": str(bars.index[-1]),
+                "data_bars": str(len(bars)),
+                "data_sha256": frame_digest(bars),
+                "dagster_run_id": run_id,
+            },
+            figures=figures or {},
+        )
+
+
+def load_regime_model(month: Month) -> tuple["RegimeModel", StoredModel]:
+    """The month's regime model and where it is stored."""
+    from tradecore_pipeline.models.regimes import RegimeModel  # noqa: PLC0415 (heavy, and only runs need it)
+
+    stored = month.stored(HMM)
+    return RegimeModel.from_parts(stored.config, stored.arrays), stored
+
+
+def load_har(month: Month) -> tuple["THar", StoredModel]:
+    """The month's t-HAR and where it is stored."""
+    from tradecore_pipeline.models.har import THar  # noqa: PLC0415 (as above)
+
+    stored = month.stored(HAR)
+    return THar.from_parts(stored.config, stored.arrays), stored
+
+
+def load_forecaster(month: Month) -> tuple["LstmForecaster", StoredModel]:
+    """The month's LSTM forecaster and where it is stored."""
+    from tradecore_pipeline.models.lstm import LstmForecaster  # noqa: PLC0415 (as above)
+
+    stored = month.stored(LSTM)
+    return LstmForecaster.from_parts(stored.config, stored.arrays, weights=stored.tensors or {}), stored

@@ -1,0 +1,108 @@
+"""Stage regimes: each day's filtered regimes and forecasts, by the models of its month."""
+
+from datetime import date, timedelta
+
+import dagster as dg
+import pandas as pd
+
+from tradecore_pipeline.defs import features, training
+from tradecore_pipeline.defs.days import known_until, publish_days, require_days
+from tradecore_pipeline.defs.fits import Month, load_forecaster, load_regime_model
+from tradecore_pipeline.defs.partitions import Partitions, same_instrument, split_keys, stretches
+from tradecore_pipeline.defs.resources import Adapters, guarded
+from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.tables import BARS, REGIMES
+from tradecore_pipeline.domain.time import Timeframe, day_range, day_start, month_of
+from tradecore_pipeline.settings import Settings
+from tradecore_pipeline.validation.walk_forward import training_window
+
+STAGE = "regimes"
+
+_LONGEST_MONTH_DAYS = 31
+
+
+def asset_key(timeframe: Timeframe) -> dg.AssetKey:
+    """The asset that publishes regimes of ``timeframe``."""
+    return dg.AssetKey([STAGE, timeframe.name, REGIMES.name])
+
+
+def build(settings: Settings, partitions: Partitions) -> dg.Definitions:
+    """The regimes asset of every configured timeframe."""
+    return dg.Definitions(assets=[_asset(timeframe, settings, partitions) for timeframe in settings.parsed_timeframes])
+
+
+def _asset(timeframe: Timeframe, settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+    models = [dg.AssetDep(key, partition_mapping=same_instrument()) for key in training.asset_keys(timeframe)]
+    month_to_date = same_instrument(first_offset=-_LONGEST_MONTH_DAYS)
+
+    @dg.asset(
+        key=asset_key(timeframe),
+        partitions_def=partitions.days,
+        backfill_policy=dg.BackfillPolicy.multi_run(settings.days_per_run),
+        group_name=STAGE,
+        kinds={"parquet"},
+        owners=["team:research"],
+        deps=[dg.AssetDep(features.asset_key(timeframe, BARS.name), partition_mapping=month_to_date), *models],
+        description=f"Filtered regime probabilities and the forecast density of the next {timeframe} bar, as they stood "
+        "at each bar's close. The models are those of the row's month, trained only on data that ended before it: the "
+        "whole history is out-of-sample.",
+    )
+    def regimes(context: dg.AssetExecutionContext, adapters: dg.ResourceParam[Adapters]) -> None:
+        with guarded(context, adapters):
+            for instrument, days in split_keys(context.partition_keys).items():
+                for first, last in month_stretches(days):
+                    frame = compute_regimes(adapters, instrument, first, last, timeframe=timeframe)
+                    publish_days(
+                        context,
+                        adapters,
+                        REGIMES,
+                        instrument,
+                        frame,
+                        first,
+                        last,
+                        timeframe=timeframe,
+                        plot="confidence",
+                    )
+
+    return regimes
+
+
+def month_stretches(days: list[date]) -> list[tuple[date, date]]:
+    """Unbroken ranges of ``days`` that each lie in one month."""
+    months = {month_of(day): [d for d in days if month_of(d) == month_of(day)] for day in days}
+    return [stretch for inside in months.values() for stretch in stretches(inside, monthly=False)]
+
+
+def compute_regimes(
+    adapters: Adapters, instrument: Instrument, first: date, last: date, *, timeframe: Timeframe
+) -> pd.DataFrame:
+    """The published rows of the days from ``first`` to ``last`` of one month.
+
+    Everything runs from the start of the training window, so that a row is the same however many days are computed.
+
+    Raises:
+        MissingInputError: bars of the month so far, or one of its models, are missing.
+    """
+    from tradecore_pipeline.models.lstm import forecast_inputs  # noqa: PLC0415 (heavy, and only runs need it)
+    from tradecore_pipeline.models.published import published_rows  # noqa: PLC0415 (as above)
+
+    month = Month(adapters, instrument, timeframe, month_of(first))
+    require_days(adapters, BARS, instrument, day_range(month.month, last), timeframe=timeframe)
+    model, hmm = load_regime_model(month)
+    forecaster, lstm = load_forecaster(month)
+    start, _ = training_window(month.month, bars=adapters.settings.window_bars(timeframe), timeframe=timeframe)
+    end = min(day_start(last) + timedelta(days=1), known_until(adapters, instrument, last))
+    bars = adapters.lake.read(BARS, instrument, start, end, timeframe=timeframe)
+    filtered = model.filter(bars, month.columns(bars))
+    inputs = forecast_inputs(bars, forecaster.har, filtered=filtered.frame, features=month.tuned(bars))
+    forecast = forecaster.forecast(bars, inputs)
+    rows = published_rows(
+        bars,
+        model=model,
+        filtered=filtered,
+        direction_significant=bool(hmm.config["direction"]["significant"]),
+        forecast=forecast.pooled,
+        har=forecast.har,
+        timeframe=timeframe,
+    )
+    return rows.assign(hmm_run_id=hmm.run_id, forecast_run_id=lstm.run_id).loc[day_start(first) :]

@@ -1,0 +1,142 @@
+"""File archives with S3 listings: zip files beside their checksums, verified before anyone reads them."""
+
+import hashlib
+import io
+import xml.etree.ElementTree as ET
+import zipfile
+from dataclasses import dataclass
+
+from tradecore_pipeline.domain.errors import ChecksumError, InvalidDataError, SourceUnavailableError
+from tradecore_pipeline.exchanges.http import Endpoint, HttpClient, Reply
+
+MAX_LISTING_BYTES = 8 * 1024 * 1024
+MAX_LISTING_PAGES = 200
+MAX_CSV_BYTES = 512 * 1024 * 1024
+"""A month of 1-minute bars is 6 MB; a member beyond this is not market data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The keys under one prefix, sorted, checksums left out."""
+
+    keys: frozenset[str]
+    host: str
+    market: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveFile:
+    """The one CSV inside a verified zip."""
+
+    url: str
+    sha256: str
+    csv: bytes
+    host: str
+    market: str
+
+
+class Archive:
+    """One archive: ``objects`` serves files by key, ``listing`` answers ``?prefix=`` requests."""
+
+    def __init__(self, *, http: HttpClient, objects: Endpoint, listing: Endpoint) -> None:
+        self._http = http
+        self._objects = objects
+        self._listing = listing
+
+    def list_keys(self, prefix: str) -> Listing:
+        """All keys that begin with ``prefix`` and lie directly under its last slash.
+
+        Raises:
+            SourceUnavailableError: the listing does not answer.
+            InvalidDataError: a page is not an S3 listing, or pages do not advance.
+        """
+        keys: set[str] = set()
+        marker = ""
+        for _ in range(MAX_LISTING_PAGES):
+            reply = self._http.get(self._listing, "", {"delimiter": "/", "prefix": prefix, "marker": marker})
+            if reply is None:
+                raise SourceUnavailableError(
+                    f"{self._listing.host} has no listing (HTTP 404): check {self._listing.setting} "
+                    f"(now {self._listing.url})"
+                )
+            page, following = _parse_listing(reply)
+            keys.update(key for key in page if key.endswith(".zip"))
+            if following is None:
+                return Listing(frozenset(keys), self._listing.host, reply.market)
+            if following <= marker:
+                raise InvalidDataError(f"{reply.url}: the listing does not advance beyond {marker}")
+            marker = following
+        raise InvalidDataError(f"{self._listing.url}: more than {MAX_LISTING_PAGES} pages under {prefix}")
+
+    def fetch(self, key: str) -> ArchiveFile:
+        """The CSV of a listed zip, checked against its published SHA-256; a mismatch is downloaded once more.
+
+        Raises:
+            SourceUnavailableError: the host does not answer, or does not serve what it lists.
+            ChecksumError: the file is not the one its checksum describes, twice.
+            InvalidDataError: not a zip with exactly one CSV.
+        """
+        try:
+            return self._fetch_once(key)
+        except ChecksumError:
+            # A file is rewritten together with its checksum: both are asked for again.
+            return self._fetch_once(key)
+
+    def _fetch_once(self, key: str) -> ArchiveFile:
+        expected = _parse_checksum(self._get(f"{key}.CHECKSUM"))
+        reply = self._get(key)
+        actual = hashlib.sha256(reply.body).hexdigest()
+        if actual != expected:
+            raise ChecksumError(
+                f"{reply.url} does not match its checksum (sha256 {actual[:12]}..., published {expected[:12]}...): "
+                "the archive is being rewritten or the download is damaged; try again later"
+            )
+        return ArchiveFile(reply.url, actual, _unzip(reply), self._objects.host, reply.market)
+
+    def _get(self, key: str) -> Reply:
+        reply = self._http.get(self._objects, f"/{key}")
+        if reply is None:
+            raise SourceUnavailableError(
+                f"{self._objects.host} lists {key.removesuffix('.CHECKSUM')} but does not serve {key} (HTTP 404): "
+                f"try again later, or check {self._objects.setting}"
+            )
+        return reply
+
+
+def _parse_checksum(reply: Reply) -> str:
+    words = reply.body[:1024].decode("ascii", "replace").split()
+    if not words or len(words[0]) != 64 or not set(words[0].lower()) <= set("0123456789abcdef"):
+        raise ChecksumError(f"{reply.url} is not a SHA-256 checksum")
+    return words[0].lower()
+
+
+def _parse_listing(reply: Reply) -> tuple[list[str], str | None]:
+    """The page's keys, and the marker of the next page if there is one."""
+    if len(reply.body) > MAX_LISTING_BYTES or b"<!DOCTYPE" in reply.body or b"<!ENTITY" in reply.body:
+        raise InvalidDataError(f"{reply.url} is not an S3 listing (too large, or it declares entities)")
+    try:
+        root = ET.fromstring(reply.body)  # noqa: S314 (bounded, and no entities: checked above)
+    except ET.ParseError as error:
+        raise InvalidDataError(f"{reply.url} is not an S3 listing: {error}") from error
+    if root.tag.rpartition("}")[2] != "ListBucketResult":
+        raise InvalidDataError(f"{reply.url} is not an S3 listing: its root is {root.tag!r}")
+    keys = [element.text or "" for element in root.findall("{*}Contents/{*}Key")]
+    if (root.findtext("{*}IsTruncated") or "false").strip() != "true":
+        return keys, None
+    following = root.findtext("{*}NextMarker") or (keys[-1] if keys else "")
+    return keys, following
+
+
+def _unzip(reply: Reply) -> bytes:
+    try:
+        with zipfile.ZipFile(io.BytesIO(reply.body)) as archive:
+            members = archive.infolist()
+            if len(members) != 1 or not members[0].filename.endswith(".csv"):
+                raise InvalidDataError(f"{reply.url} does not hold exactly one CSV file")
+            with archive.open(members[0]) as member:
+                content = member.read(MAX_CSV_BYTES + 1)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise InvalidDataError(f"{reply.url} is not a readable zip: {error}") from error
+    if len(content) > MAX_CSV_BYTES:
+        raise InvalidDataError(f"{reply.url} unpacks to more than {MAX_CSV_BYTES} bytes")
+    return content

@@ -1,0 +1,1 @@
+"""Binance: USDT- and USDC-margined perpetuals and spot, from the public archive and REST."""

@@ -1,0 +1,156 @@
+"""Funding settlements by month: the monthly archive file of an ended month, else REST.
+
+An interval is the distance to the settlement before, whichever route the rows came by, so both give the same rows.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from itertools import groupby, pairwise
+
+import pyarrow as pa
+
+from tradecore_pipeline.domain.errors import InvalidDataError, SourceUnavailableError
+from tradecore_pipeline.domain.market_data import FetchedDay, Gap
+from tradecore_pipeline.domain.tables import FUNDING_RATES
+from tradecore_pipeline.domain.time import add_months, day_start, month_of
+from tradecore_pipeline.exchanges.binance import forward
+from tradecore_pipeline.exchanges.binance.files import MONTHLY, BinanceFiles
+from tradecore_pipeline.exchanges.binance.listing import Beginnings
+from tradecore_pipeline.exchanges.binance.parse import funding_csv, with_intervals
+from tradecore_pipeline.exchanges.binance.rest import BinanceRest, NotListedError
+from tradecore_pipeline.exchanges.binance.symbols import Listed
+from tradecore_pipeline.exchanges.pieces import LATE_ROWS, ONE_DAY, Asked, Piece, Verdict, assemble, cut, judge, merge
+
+FUNDING = "fundingRate"
+LONGEST_INTERVAL = timedelta(hours=8)
+"""No Binance perpetual settles less often: a longer silence means missing rows, a shorter one a changed interval."""
+
+
+class FundingRoute:
+    """Where each day of funding comes from."""
+
+    def __init__(self, *, files: BinanceFiles, rest: BinanceRest, beginnings: Beginnings) -> None:
+        self._files = files
+        self._rest = rest
+        self._beginnings = beginnings
+
+    def units(self, days: Sequence[date]) -> Iterator[tuple[date, ...]]:
+        """The days (ascending) by month."""
+        for _, members in groupby(days, key=month_of):
+            yield tuple(members)
+
+    def fetch(self, listed: Listed, days: tuple[date, ...], *, now: datetime) -> Iterator[FetchedDay]:
+        """The days of one month, in order."""
+        early = 0
+        for day in days:
+            before = self._before_listing(listed, day)
+            if before is None:
+                break
+            early += 1
+            yield before
+        if days[early:]:
+            yield from self._listed_days(listed, days[early:], now=now)
+
+    def _before_listing(self, listed: Listed, day: date) -> FetchedDay | None:
+        """The empty day before listing. The archive's first month may begin before the instrument did."""
+        first_file = self._beginnings.first_file(listed, FUNDING, MONTHLY)
+        if first_file is not None and month_of(day) > first_file:
+            return None
+        try:
+            return self._beginnings.before_listing(listed, FUNDING_RATES, day)
+        except SourceUnavailableError:
+            if first_file is None or day < first_file:
+                raise
+            return None
+
+    def _listed_days(self, listed: Listed, days: tuple[date, ...], *, now: datetime) -> Iterator[FetchedDay]:
+        start, end = day_start(days[0]), day_start(days[-1]) + ONE_DAY
+        archived = self._archived(listed, month_of(days[0]))
+        answer, failure = None, ""
+        if archived is None or _holes(_times(archived.rows), start=start, end=min(end, now)):
+            try:
+                answer = self._ask(listed, start=start, end=end, now=now)
+            except SourceUnavailableError as error:
+                if archived is None:
+                    raise
+                failure = str(error)
+            except NotListedError:
+                if archived is None:
+                    raise
+        pieces = tuple(piece for piece in (archived, answer and answer.piece) if piece is not None)
+        asked = Asked(now, None if answer is None else answer.seen_until, failure)
+        known = _together(pieces)
+        for day in days:
+            yield _day(listed, day, pieces, known=known, asked=asked)
+
+    def _ask(self, listed: Listed, *, start: datetime, end: datetime, now: datetime) -> forward.Answer:
+        """A day more on both sides: for the first interval, and to see that a silence is over."""
+        answer = forward.funding(self._rest, listed, start=start - ONE_DAY, end=end + ONE_DAY)
+        shown = answer.seen_until or start - ONE_DAY
+        if end <= now and end - shown > LONGEST_INTERVAL:
+            forward.check_silence(self._rest, listed, FUNDING_RATES, since=shown + timedelta(minutes=1))
+        return answer
+
+    def _archived(self, listed: Listed, month: date) -> Piece | None:
+        piece = self._files.piece(listed, MONTHLY, FUNDING, month, _parse)
+        if piece is not None:
+            inside = cut(piece, FUNDING_RATES, start=day_start(month), end=day_start(add_months(month, 1)))
+            if inside.rows.num_rows != piece.rows.num_rows:
+                raise InvalidDataError(f"{piece.files[0].url} holds settlements outside its month")
+        return piece
+
+
+def _day(listed: Listed, day: date, pieces: Sequence[Piece], *, known: pa.Table, asked: Asked) -> FetchedDay:
+    """The day's part of ``known``, the rows of all pieces."""
+    start = day_start(day)
+    end = start + ONE_DAY
+    parts = [cut(piece, FUNDING_RATES, start=start, end=end) for piece in pieces]
+    piece = parts[0] if len(parts) == 1 else merge(parts[0], parts[1], FUNDING_RATES)
+    piece = replace(piece, rows=cut(replace(piece, rows=known), FUNDING_RATES, start=start, end=end).rows)
+    times = _times(known)
+    shown = max((moment for moment in (asked.seen_until, *times[-1:]) if moment is not None), default=start)
+    failure = asked.failure if _holes(times, start=start, end=end) else ""
+    gaps = _gaps(known, start=start, end=end)
+    verdict = judge(piece, FUNDING_RATES, day=day, gaps=gaps, asked=Asked(asked.now, shown, failure))
+    if verdict.complete and end - shown > LONGEST_INTERVAL and asked.now < end + LATE_ROWS:
+        verdict = Verdict(gaps, complete=False, reason="no later settlement yet (halted or delayed)")
+    return assemble(listed.instrument, FUNDING_RATES, day, piece, verdict)
+
+
+def _parse(csv: bytes, name: str) -> pa.Table:
+    return funding_csv(csv, name=name)
+
+
+def _together(pieces: Sequence[Piece]) -> pa.Table:
+    """The rows of all pieces, the first one's where both have them, and intervals measured over them."""
+    joined = pieces[0] if len(pieces) == 1 else merge(pieces[0], pieces[1], FUNDING_RATES)
+    first = joined.rows.column("funding_interval_minutes")[0].as_py() if joined.rows.num_rows else None
+    return with_intervals(joined.rows, first_minutes=first)
+
+
+def _times(rows: pa.Table) -> list[datetime]:
+    return rows.column("ts_settle").to_pylist()
+
+
+def _holes(times: list[datetime], *, start: datetime, end: datetime) -> bool:
+    """Whether somewhere in [start, end) there was silence for longer than any interval."""
+    before = max((time for time in times if time < start), default=start)
+    after = min((time for time in times if time >= end), default=end)
+    inside = [time for time in times if start <= time < end]
+    return any(later - earlier > LONGEST_INTERVAL for earlier, later in pairwise([before, *inside, after]))
+
+
+def _gaps(rows: pa.Table, *, start: datetime, end: datetime) -> tuple[Gap, ...]:
+    """Settlements that should lie in [start, end), by the interval before the silence, where that is known."""
+    gaps: list[Gap] = []
+    intervals: list[int | None] = rows.column("funding_interval_minutes").to_pylist()
+    for (earlier, later), minutes in zip(pairwise(_times(rows)), intervals, strict=False):
+        if minutes is None or later - earlier <= LONGEST_INTERVAL:
+            continue
+        step = timedelta(minutes=minutes)
+        slots = [earlier + step * count for count in range(1, -(-(later - earlier) // step))]
+        missing = [slot for slot in slots if start <= slot < end]
+        if missing:
+            gaps.append(Gap(missing[0], missing[-1], len(missing)))
+    return tuple(gaps)

@@ -1,0 +1,1 @@
+"""Pure validation of market data: what is missing, and what must not be stored."""

@@ -1,0 +1,1 @@
+"""What reads the lake for people: frames for notebooks and the HTML report."""

@@ -1,0 +1,210 @@
+"""One HTML page of published regimes: price by regime, probabilities, volatility against forecast, statistics."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from tradecore_pipeline.domain.errors import MissingInputError
+from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.market_data import REAL_MARKET
+from tradecore_pipeline.domain.tables import BARS, REGIMES
+from tradecore_pipeline.domain.time import Timeframe
+from tradecore_pipeline.storage.atomic import replacing
+from tradecore_pipeline.storage.lake import Lake
+from tradecore_pipeline.storage.layout import Layout
+from tradecore_pipeline.storage.ledger import Ledger
+
+MOST_CANDLES = 2_000
+"""More do not fit on a screen, and a browser draws each as a shape of its own."""
+
+COLOURS = ("#2b7bba", "#8a8f98", "#e0701c", "#b3261e", "#6a1b9a")
+"""By volatility, calmest first; told apart by colour-blind readers."""
+_HEIGHTS = [0.5, 0.2, 0.3]
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title><style>
+body {{ font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1400px; padding: 16px 24px;
+  color: #1c2430; }}
+h1 {{ font-size: 22px; margin: 0; }}
+h2 {{ font-size: 16px; margin: 24px 0 8px; }} p {{ margin: 4px 0; color: #4a5565; }}
+.simulated {{ background: #fff3cd; border: 1px solid #e0c060; border-radius: 4px; color: #6b5200; font-weight: 700;
+  letter-spacing: .08em; margin-left: 12px; padding: 1px 8px; font-size: 14px; vertical-align: 2px; }}
+table {{ border-collapse: collapse; }}
+th, td {{ padding: 4px 14px 4px 0; text-align: right; border-bottom: 1px solid #e3e7ee; }}
+th:first-child, td:first-child {{ text-align: left; }} .key {{ display: inline-block; width: 11px; height: 11px;
+  border-radius: 2px; margin-right: 6px; }}
+</style></head><body>
+<h1>{title}{badge}</h1>
+<p>{subtitle}</p>
+{chart}
+<h2>What each regime was like</h2>
+{statistics}
+<p>{direction}</p>
+<h2>Scores, out-of-sample</h2>
+{scores}
+<p>Every row was computed from data up to its own close, by models trained only on data that ended before its month.
+Times are UTC. Research, not investment advice.</p>
+</body></html>
+"""
+
+
+@dataclass(frozen=True)
+class _Content:
+    bars: pd.DataFrame
+    regimes: pd.DataFrame
+    names: list[str]
+    """Volatility regimes, calmest first."""
+
+
+def write_report(
+    layout: Layout, instrument: Instrument, timeframe: Timeframe, *, start: datetime, end: datetime, path: Path | None
+) -> Path:
+    """Write the page for [start, end) and return where it is (in the home's ``reports`` unless ``path`` says).
+
+    Raises:
+        MissingInputError: no regimes are published for that time.
+    """
+    lake = Lake(layout)
+    regimes = lake.read(REGIMES, instrument, start, end, timeframe=timeframe)
+    if regimes.empty:
+        raise MissingInputError(
+            f"{instrument} has no {timeframe} regimes from {start:%Y-%m-%d} to {end:%Y-%m-%d}: "
+            "run `tradecore predict` first"
+        )
+    bars = lake.read(BARS, instrument, start, end, timeframe=timeframe)
+    market = Ledger(layout).market() or REAL_MARKET
+    target = path or layout.report(instrument, timeframe, start.date())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target.absolute()) as temporary:
+        temporary.write_text(report_page(bars, regimes, instrument, timeframe, market=market), encoding="utf-8")
+    return target
+
+
+def report_page(
+    bars: pd.DataFrame, regimes: pd.DataFrame, instrument: Instrument, timeframe: Timeframe, *, market: str
+) -> str:
+    """The page as text; plotly.js is inside, so that it opens offline."""
+    named = regimes.groupby("regime_index")["volatility_regime"].first().sort_index()
+    content = _Content(bars.loc[bars.index.isin(regimes.index)], regimes, [str(name) for name in named])
+    kind = "perpetual" if instrument.is_perpetual else "spot"
+    simulated = market != REAL_MARKET
+    return _PAGE.format(
+        title=escape(f"{instrument} {kind}, {timeframe} regimes"),
+        badge='<span class="simulated">SIMULATED</span>' if simulated else "",
+        subtitle=escape(
+            f"{regimes.index[0]:%Y-%m-%d} to {regimes.index[-1]:%Y-%m-%d}, {len(regimes)} bars, "
+            + (f"a {market} market" if simulated else "market data of the exchange")
+        ),
+        chart=_chart(content, timeframe).to_html(full_html=False, include_plotlyjs=True, config={"displaylogo": False}),
+        statistics=_statistics(content),
+        direction=escape(_direction(regimes)),
+        scores=_scores(regimes),
+    )
+
+
+def _chart(content: _Content, timeframe: Timeframe) -> go.Figure:
+    titles = (
+        "Price, coloured by volatility regime (hollow: up, filled: down)",
+        "Filtered probability",
+        "Volatility per bar, %",
+    )
+    figure = make_subplots(
+        rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.05, row_heights=_HEIGHTS, subplot_titles=titles
+    )
+    candles = _candles(content)
+    for k, name in enumerate(content.names):
+        own = candles[candles["regime_index"] == k]
+        colour = COLOURS[k]
+        figure.add_candlestick(
+            x=own.index, open=own["open"], high=own["high"], low=own["low"], close=own["close"],
+            name=name, legendgroup=name,
+            increasing={"line": {"color": colour, "width": 1}, "fillcolor": "rgba(255,255,255,0)"},
+            decreasing={"line": {"color": colour, "width": 1}, "fillcolor": colour},
+            row=1, col=1,
+        )  # fmt: skip
+    probabilities = np.vstack(content.regimes["filtered_probability"].to_list())
+    for k, name in enumerate(content.names):
+        figure.add_scatter(
+            x=content.regimes.index, y=probabilities[:, k].round(4), name=name, legendgroup=name, showlegend=False,
+            stackgroup="probability", line={"width": 0}, fillcolor=COLOURS[k], hovertemplate="%{y:.2f}",
+            row=2, col=1,
+        )  # fmt: skip
+    realized = 100 * np.sqrt(content.bars["realized_variance"])
+    standing = (100 * content.regimes["forecast_volatility"]).shift(1, freq=timeframe.duration)
+    figure.add_scatter(
+        x=realized.index, y=realized.round(4), name="realized", line={"width": 1, "color": "#b8c0cc"},
+        hovertemplate="%{y:.3f}", row=3, col=1,
+    )  # fmt: skip
+    figure.add_scatter(
+        x=standing.index, y=standing.round(4), name="forecast made one bar before",
+        line={"width": 1.5, "color": "#1c2430"}, hovertemplate="%{y:.3f}", row=3, col=1,
+    )  # fmt: skip
+    figure.update_layout(
+        template="plotly_white", height=900, margin={"l": 60, "r": 20, "t": 60, "b": 40}, hovermode="x unified",
+        legend={"orientation": "h", "y": 1.07, "x": 0}, xaxis_rangeslider_visible=False,
+    )  # fmt: skip
+    figure.update_yaxes(range=[0, 1], row=2, col=1)
+    figure.update_yaxes(type="log", row=3, col=1)
+    return figure
+
+
+def _candles(content: _Content) -> pd.DataFrame:
+    """The bars with their regime, several to one where there are more than fit: real extremes, most frequent regime."""
+    joined = content.bars.join(content.regimes["regime_index"])
+    if len(joined) <= MOST_CANDLES:
+        return joined
+    group = np.arange(len(joined)) // -(-len(joined) // MOST_CANDLES)
+    grouped = joined.reset_index().groupby(group)
+    merged = grouped.agg({"ts_open": "first", "open": "first", "high": "max", "low": "min", "close": "last"})
+    merged["regime_index"] = grouped["regime_index"].agg(lambda values: values.mode().iloc[0])
+    return merged.set_index("ts_open")
+
+
+def _statistics(content: _Content) -> str:
+    returns = np.log(content.bars["close"]).diff()
+    joined = content.regimes.join(returns.rename("log_return"))
+    rows: list[str] = []
+    for k, name in enumerate(content.names):
+        own = joined[joined["regime_index"] == k]
+        runs = ((joined["regime_index"] == k) & (joined["regime_index"].shift() != k)).sum()
+        names = ", ".join(sorted(own["regime"].unique()))
+        rows.append(
+            f'<tr><td><span class="key" style="background:{COLOURS[k]}"></span>{escape(name)}</td>'
+            f"<td>{escape(names)}</td><td>{len(own)}</td><td>{len(own) / len(joined):.1%}</td><td>{10_000 * own['log_return'].mean():+.2f}</td>"
+            f"<td>{100 * own['log_return'].std():.3f}</td><td>{len(own) / max(1, runs):.1f}</td></tr>"
+        )
+    head = ("regime", "by mean return", "bars", "share", "mean return, bps", "volatility, %", "bars in a row")
+    return _table(head, rows)
+
+
+def _direction(regimes: pd.DataFrame) -> str:
+    share = regimes["direction_significant"].mean()
+    if share == 0:
+        return (
+            "The names by mean return (Bear, Chop, Bull) only order the training means: before none of these months did "
+            "the states' mean returns differ significantly out-of-sample."
+        )
+    return (
+        f"Before the months of {share:.0%} of the bars the states' mean returns had differed out-of-sample (HAC t > 2)."
+    )
+
+
+def _scores(regimes: pd.DataFrame) -> str:
+    monthly = regimes.groupby(regimes.index.strftime("%Y-%m"))[["log_score", "har_log_score"]].mean()
+    monthly.loc["all"] = regimes[["log_score", "har_log_score"]].mean()
+    rows = [
+        f"<tr><td>{escape(str(month))}</td><td>{own:.4f}</td><td>{har:.4f}</td><td>{own - har:+.4f}</td></tr>"
+        for month, own, har in monthly.itertuples()
+    ]
+    return _table(("month", "published forecast", "t-HAR alone", "difference (nats a bar)"), rows)
+
+
+def _table(head: tuple[str, ...], rows: list[str]) -> str:
+    return f"<table><tr>{''.join(f'<th>{escape(name)}</th>' for name in head)}</tr>{''.join(rows)}</table>"

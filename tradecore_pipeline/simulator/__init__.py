@@ -1,0 +1,1 @@
+"""A local exchange: REST and archive of a simulated or a recorded market, on one loopback port."""

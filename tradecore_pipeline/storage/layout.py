@@ -1,0 +1,130 @@
+"""Where everything of a home lies: the only place that joins paths."""
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.time import Timeframe
+
+_DAY_PREFIX = "date="
+_MONTH_PREFIX = "month="
+PARQUET = ".parquet"
+JSON = ".json"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths under one root directory (``TRADECORE_HOME``), which is made absolute."""
+
+    root: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", self.root.resolve())
+
+    @property
+    def lake(self) -> Path:
+        """Parquet days and monthly documents: the same data gives the same bytes, so no clock's time is in them."""
+        return self.root / "lake"
+
+    @property
+    def ledger(self) -> Path:
+        """When and from where each day of market data was stored."""
+        return self.root / "ledger"
+
+    @property
+    def market_marker(self) -> Path:
+        """The file that says whose days the home holds."""
+        return self.root / "market.json"
+
+    @property
+    def database(self) -> Path:
+        """The DuckDB file of views that people open read-only."""
+        return self.root / "tradecore.duckdb"
+
+    @property
+    def spill(self) -> Path:
+        """Where DuckDB puts what does not fit in memory."""
+        return self.root / "duckdb_spill"
+
+    @property
+    def studies(self) -> Path:
+        """Optuna's journals."""
+        return self.root / "studies"
+
+    @property
+    def dagster(self) -> Path:
+        """DAGSTER_HOME."""
+        return self.root / "dagster"
+
+    @property
+    def mlflow_database(self) -> Path:
+        """MLflow's SQLite file."""
+        return self.root / "mlflow.db"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        """Files that belong to MLflow runs."""
+        return self.root / "mlartifacts"
+
+    def log(self, process: str) -> Path:
+        """What a service that we started prints."""
+        return self.root / "logs" / f"{process}.log"
+
+    def study(self, instrument: Instrument, month: date, *, timeframe: Timeframe) -> Path:
+        """The journal of one month's tuning."""
+        directory = _instrument_directory(self.studies / f"timeframe={timeframe}", instrument)
+        return directory / f"{_MONTH_PREFIX}{month:%Y-%m}.journal"
+
+    def report(self, instrument: Instrument, timeframe: Timeframe, day: date) -> Path:
+        """The page of a regime report that begins on ``day``."""
+        name = f"regimes-{instrument.exchange}-{instrument.path_symbol}-{timeframe}-{day}.html"
+        return self.root / "reports" / name
+
+    def series(self, table: str, instrument: Instrument, *, timeframe: Timeframe | None) -> Path:
+        """The directory with one file per day (or month) of a table, or of a kind of document."""
+        top = self.lake / table
+        return _instrument_directory(top if timeframe is None else top / f"timeframe={timeframe}", instrument)
+
+    def day(self, table: str, instrument: Instrument, day: date, *, timeframe: Timeframe | None) -> Path:
+        """The Parquet file of one day of a table."""
+        return self.series(table, instrument, timeframe=timeframe) / day_name(day, PARQUET)
+
+    def document(self, kind: str, instrument: Instrument, month: date, *, timeframe: Timeframe) -> Path:
+        """The JSON document of one kind and month."""
+        return self.series(kind, instrument, timeframe=timeframe) / f"{_MONTH_PREFIX}{month:%Y-%m}{JSON}"
+
+    def gaps_series(self, dataset: str, instrument: Instrument) -> Path:
+        """The directory with the gap tables of one dataset."""
+        return _instrument_directory(self.lake / "gaps" / f"dataset={dataset}", instrument)
+
+    def gaps_day(self, dataset: str, instrument: Instrument, day: date) -> Path:
+        """The gap table of one day of a dataset; there is none for a day that never had a gap."""
+        return self.gaps_series(dataset, instrument) / day_name(day, PARQUET)
+
+    def ledger_series(self, dataset: str, instrument: Instrument) -> Path:
+        """The directory with the ledger entries of one dataset."""
+        return _instrument_directory(self.ledger / dataset, instrument)
+
+    def ledger_day(self, dataset: str, instrument: Instrument, day: date) -> Path:
+        """The ledger entry of one day of a dataset."""
+        return self.ledger_series(dataset, instrument) / day_name(day, JSON)
+
+
+def day_name(day: date, suffix: str) -> str:
+    """The name of one day's file; names sort as their days do."""
+    return f"{_DAY_PREFIX}{day.isoformat()}{suffix}"
+
+
+def named_day(name: str) -> date:
+    """The day that a name made by ``day_name`` stands for."""
+    return date.fromisoformat(name[len(_DAY_PREFIX) : len(_DAY_PREFIX) + 10])
+
+
+def named_month(name: str) -> date:
+    """The first day of the month that a document's name stands for."""
+    return date.fromisoformat(f"{name[len(_MONTH_PREFIX) : len(_MONTH_PREFIX) + 7]}-01")
+
+
+def _instrument_directory(top: Path, instrument: Instrument) -> Path:
+    return top / f"exchange={instrument.exchange}" / f"symbol={instrument.path_symbol}"

@@ -1,0 +1,1 @@
+"""Choosing indicator lengths inside a training window, resumably and reproducibly."""

@@ -1,0 +1,1 @@
+"""What keeps results honest: training windows, purged folds, scores, and checks for look-ahead."""

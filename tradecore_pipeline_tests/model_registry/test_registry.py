@@ -1,0 +1,280 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.time import Timeframe
+from tradecore_pipeline.features.tuned import DEFAULT_PARAMETERS, TUNED_NAMES
+from tradecore_pipeline.model_registry import LoggedModel, ModelRegistry
+from tradecore_pipeline.model_registry.registry import CHAMPION, model_name, month_alias
+
+HOUR = Timeframe.parse("1h")
+MAY, JUNE = date(2022, 5, 1), date(2022, 6, 1)
+PICKLES = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".cloudpickle"}
+Fit = Callable[..., LoggedModel]
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One database for all tests here: creating its tables takes seconds. Each test has an instrument of its own."""
+    return tmp_path_factory.mktemp("mlflow")
+
+
+@pytest.fixture(scope="session")
+def registry(home: Path) -> ModelRegistry:
+    return ModelRegistry(f"sqlite:///{home / 'mlflow.db'}", artifact_root=home / "mlartifacts")
+
+
+@pytest.fixture
+def instrument(request: pytest.FixtureRequest) -> Instrument:
+    letters = "".join(letter for letter in request.node.name.upper() if letter.isalnum())
+    return Instrument("binance", f"{letters[-20:]}/USDT:USDT")
+
+
+@pytest.fixture
+def fit(registry: ModelRegistry, instrument: Instrument) -> Fit:
+    def log(month: date = MAY, **changes: Any) -> LoggedModel:
+        facts: dict[str, Any] = {
+            "kind": "indicator_params",
+            "parameters": {"trials": 30, "seed": 7},
+            "metrics": {"error": 1.25},
+            "series": {"trial_error": [1.5, 1.25, 1.375]},
+            "arrays": {"values": np.array([1.5, 1.25, 1.375])},
+            "tensors": None,
+            "config": {"parameters": DEFAULT_PARAMETERS.to_dict()},
+            "tags": {"dagster.run_id": "abc"},
+            "figures": {"study.html": b"<p>study</p>"},
+        }
+        return registry.log_fit(instrument=instrument, timeframe=HOUR, month=month, **facts | changes)
+
+    return log
+
+
+def _bars(rows: int = 1200) -> pd.DataFrame:
+    rng = np.random.default_rng(3)
+    returns = 0.004 * rng.standard_t(5, rows)
+    close = 100 * np.exp(np.cumsum(returns))
+    opened = np.concatenate([[100.0], close[:-1]])
+    index = pd.date_range(datetime(2022, 1, 1, tzinfo=UTC), periods=rows, freq="h", name="ts_open", unit="ms")
+    return pd.DataFrame(
+        {
+            "open": opened,
+            "high": np.maximum(opened, close) * 1.001,
+            "low": np.minimum(opened, close) / 1.001,
+            "close": close,
+            "volume": rng.gamma(2, 5, rows),
+            "realized_variance": returns**2 + 1e-7,
+            "minutes": np.full(rows, 60, dtype=np.int32),
+        },
+        index=index,
+    )
+
+
+def _loaded(registry: ModelRegistry, uri: str) -> Any:
+    import mlflow  # noqa: PLC0415 (only after the registry has set its environment)
+
+    mlflow.set_tracking_uri(registry._tracking_uri)
+    return mlflow.pyfunc.load_model(uri)
+
+
+@pytest.fixture(autouse=True)
+def _no_tracking_uri_left_behind() -> Iterator[None]:
+    yield
+    if "mlflow" in sys.modules:
+        sys.modules["mlflow"].set_tracking_uri(None)
+
+
+def test_what_was_logged_is_loaded_bit_for_bit(fit: Fit, registry: ModelRegistry, instrument: Instrument) -> None:
+    arrays = {"transmat": np.random.default_rng(1).random((3, 3)), "counts": np.arange(4)}
+    tensors = {"lstm.weight": np.random.default_rng(2).random((8, 4)).astype(np.float32)}
+    logged = fit(arrays=arrays, tensors=tensors, config={"columns": ["a"], "pool_weight": 0.1 + 0.2})
+    loaded = registry.load("indicator_params", instrument, timeframe=HOUR, month=MAY)
+    assert loaded is not None
+    assert (loaded.run_id, loaded.version) == (logged.run_id, logged.version)
+    assert loaded.config == {"columns": ["a"], "pool_weight": 0.1 + 0.2}
+    assert loaded.tensors is not None
+    for expected, actual in ((arrays, loaded.arrays), (tensors, loaded.tensors)):
+        assert expected.keys() == actual.keys()
+        for name, array in expected.items():
+            assert actual[name].dtype == array.dtype
+            np.testing.assert_array_equal(actual[name], array)
+
+
+def test_a_run_holds_its_parameters_metrics_series_tags_and_figures(fit: Fit, registry: ModelRegistry) -> None:
+    logged = fit()
+    run = registry._client.get_run(logged.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"trials": "30", "seed": "7"}
+    assert run.data.metrics["error"] == 1.25
+    history = registry._client.get_metric_history(logged.run_id, "trial_error")
+    assert [(point.step, point.value) for point in history] == [(0, 1.5), (1, 1.25), (2, 1.375)]
+    assert run.data.tags["dagster.run_id"] == "abc"
+    figure = registry._client.download_artifacts(logged.run_id, "figures/study.html")
+    assert Path(figure).read_bytes() == b"<p>study</p>"
+    assert registry.run_url(logged.run_id, ui_base="http://127.0.0.1:5500/").endswith(f"/runs/{logged.run_id}")
+
+
+def test_a_long_series_is_logged_whole(fit: Fit, registry: ModelRegistry) -> None:
+    logged = fit(series={"loss": list(np.linspace(1, 0, 2300))})
+    assert len(registry._client.get_metric_history(logged.run_id, "loss")) == 2300
+
+
+def test_no_file_is_a_pickle_and_none_lies_outside_the_artifact_root(
+    fit: Fit, registry: ModelRegistry, home: Path
+) -> None:
+    logged = fit(tensors={"weight": np.ones((2, 2), dtype=np.float32)})
+    folder = Path(registry._client.download_artifacts(logged.run_id, ""))
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert folder.is_relative_to(home / "mlartifacts")
+    assert {"config.json", "arrays.npz", "tensors.safetensors", "MLmodel"} <= {path.name for path in files}
+    assert not [path for path in files if path.suffix in PICKLES or path.read_bytes()[:1] == b"\x80"]
+
+
+def test_an_array_of_python_objects_is_refused_and_the_run_marked_as_failed(
+    fit: Fit, registry: ModelRegistry, instrument: Instrument
+) -> None:
+    with pytest.raises(TypeError, match="Python objects"):
+        fit(arrays={"names": np.array([{}], dtype=object)})
+    assert registry.load("indicator_params", instrument, timeframe=HOUR, month=MAY) is None
+    experiment = registry._client.get_experiment_by_name("tradecore/indicator_params/1h")
+    runs = registry._client.search_runs([experiment.experiment_id], f"tags.`tradecore.instrument` = '{instrument}'")
+    assert [run.info.status for run in runs] == ["FAILED"]
+
+
+def test_the_same_fit_twice_is_recorded_once(fit: Fit) -> None:
+    assert fit() == fit(metrics={"error": 1.25, "seconds": 3.0})
+
+
+def test_retraining_moves_the_alias_and_the_champion_is_the_newest_month(
+    fit: Fit, registry: ModelRegistry, instrument: Instrument
+) -> None:
+    may, june = fit(MAY), fit(JUNE)
+    again = fit(MAY, arrays={"values": np.array([9.0])})
+    aliases = registry._client.get_registered_model(may.name).aliases
+    assert [may.version, june.version, again.version] == [1, 2, 3]
+    assert {name: int(version) for name, version in aliases.items()} == {
+        month_alias(MAY): 3,
+        month_alias(JUNE): 2,
+        CHAMPION: 2,
+    }
+    loaded = registry.load("indicator_params", instrument, timeframe=HOUR, month=MAY)
+    assert loaded is not None
+    assert loaded.arrays["values"].tolist() == [9.0]
+
+
+def test_a_month_without_a_fit_has_no_model(registry: ModelRegistry, instrument: Instrument, fit: Fit) -> None:
+    assert registry.load("hmm", instrument, timeframe=HOUR, month=MAY) is None
+    fit(MAY)
+    assert registry.load("indicator_params", instrument, timeframe=HOUR, month=JUNE) is None
+
+
+def test_names_are_safe_and_lower_case() -> None:
+    name = model_name("hmm", Instrument.parse("binance:BTC/USDT:USDT"), HOUR)
+    assert name == "binance-btc_usdt_usdt-1h-hmm"
+
+
+def test_the_champion_loads_as_a_pyfunc_where_pickle_is_forbidden(fit: Fit, registry: ModelRegistry) -> None:
+    logged = fit()
+    model = _loaded(registry, f"models:/{logged.name}@{CHAMPION}")
+    assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
+    bars = _bars()
+    predicted = model.predict(bars)
+    assert tuple(predicted.columns) == TUNED_NAMES
+    assert predicted.index.equals(bars.index)
+    assert predicted.iloc[-1].notna().all()
+    by_column = model.predict(bars.reset_index().astype({"ts_open": str}))
+    np.testing.assert_array_equal(by_column, predicted)
+
+
+def test_a_regime_model_predicts_its_filtered_probabilities(fit: Fit, registry: ModelRegistry) -> None:
+    regimes = pytest.importorskip("tradecore_pipeline.models.regimes")
+    bars = _bars()
+    fitted = regimes.fit_regimes(bars, timeframe=HOUR, states=2, restarts=1, features=("scaled_return",), seed=1)
+    logged = fit(kind="hmm", arrays=fitted.to_arrays(), config=fitted.config())
+    predicted = _loaded(registry, f"models:/{logged.name}@{CHAMPION}").predict(bars)
+    np.testing.assert_array_equal(predicted, fitted.filter(bars).probabilities)
+
+
+def test_a_har_model_predicts_the_next_bars_density(fit: Fit, registry: ModelRegistry) -> None:
+    har = pytest.importorskip("tradecore_pipeline.models.har")
+    seasonality = pytest.importorskip("tradecore_pipeline.models.seasonality")
+    bars = _bars()
+    fitted = har.fit_har(bars, timeframe=HOUR, seasonal=seasonality.SeasonalScale.fit(bars))
+    logged = fit(kind="har", arrays=fitted.to_arrays(), config=fitted.config())
+    predicted = _loaded(registry, f"models:/{logged.name}@{CHAMPION}").predict(bars)
+    np.testing.assert_array_equal(predicted["forecast_volatility"], fitted.forecast(bars).volatility / 100)
+    assert predicted["forecast_volatility"].iloc[-1] > 0
+
+
+CHILD = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from datetime import date
+import numpy as np
+from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.time import Timeframe
+from tradecore_pipeline.model_registry import ModelRegistry
+home = Path(sys.argv[1])
+registry = ModelRegistry(f"sqlite:///{home / 'mlflow.db'}", artifact_root=home / "mlartifacts")
+for month in range(1, 7):
+    registry.log_fit(
+        kind="har", instrument=Instrument("bybit", "RACE/USDT:USDT"), timeframe=Timeframe("4h"),
+        month=date(2023, month, 1), parameters={"a": 1}, metrics={"m": 1.0}, series={"s": [1.0] * 50},
+        arrays={"x": np.array([float(sys.argv[2]), month])}, tensors=None, config={"n": sys.argv[2]}, tags={},
+        figures={},
+    )
+"""
+
+
+def test_two_processes_log_at_once_and_nothing_is_lost(registry: ModelRegistry, home: Path) -> None:
+    assert registry.load("har", Instrument("bybit", "RACE/USDT:USDT"), timeframe=Timeframe("4h"), month=MAY) is None
+    command = [sys.executable, "-W", "ignore", "-c", CHILD, str(home)]
+    children = [
+        subprocess.Popen([*command, str(number)], stderr=subprocess.PIPE)  # noqa: S603 (our own interpreter and code)
+        for number in range(2)
+    ]
+    for child in children:
+        _, errors = child.communicate(timeout=120)
+        assert child.returncode == 0, errors.decode()
+    name = model_name("har", Instrument("bybit", "RACE/USDT:USDT"), Timeframe("4h"))
+    versions = registry._client.search_model_versions(f"name = '{name}'")
+    assert sorted(int(version.version) for version in versions) == list(range(1, 13))
+    for month in range(1, 7):
+        assert registry.load(
+            "har", Instrument("bybit", "RACE/USDT:USDT"), timeframe=Timeframe("4h"), month=date(2023, month, 1)
+        )
+
+
+def test_a_network_predicts_from_bars_and_its_other_inputs(fit: Fit, registry: ModelRegistry) -> None:
+    lstm = pytest.importorskip("tradecore_pipeline.models.lstm")
+    har = pytest.importorskip("tradecore_pipeline.models.har")
+    seasonality = pytest.importorskip("tradecore_pipeline.models.seasonality")
+    bars = _bars()
+    fitted_har = har.fit_har(bars, timeframe=HOUR, seasonal=seasonality.SeasonalScale.fit(bars))
+    state = pd.DataFrame({"state_0": np.linspace(0, 1, len(bars))}, index=bars.index)
+    inputs = lstm.forecast_inputs(bars, fitted_har, filtered=state, features=None)
+    network = lstm.Ensemble([lstm.CorrectionNetwork(inputs.shape[1], 4, 0.0)])
+    fitted = lstm.LstmForecaster(
+        har=fitted_har,
+        columns=tuple(inputs.columns),
+        centre=np.zeros(inputs.shape[1]),
+        spread=np.ones(inputs.shape[1]),
+        hidden=4,
+        members=1,
+        weights={name: tensor.numpy() for name, tensor in network.state_dict().items()},
+        pool_weight=0.5,
+        report={},
+    )
+    logged = fit(kind="lstm", arrays=fitted.to_arrays(), tensors=fitted.weights, config=fitted.config())
+    predicted = _loaded(registry, f"models:/{logged.name}@{CHAMPION}").predict(bars.join(state))
+    expected = fitted.forecast(bars, inputs).pooled
+    np.testing.assert_allclose(predicted["forecast_volatility"], expected.volatility / 100, rtol=1e-12)

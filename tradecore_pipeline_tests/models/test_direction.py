@@ -1,0 +1,58 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tradecore_pipeline.domain.time import Timeframe
+from tradecore_pipeline.models.direction import (
+    DirectionEvidence,
+    difference_of_means,
+    direction_evidence,
+    direction_names,
+    volatility_regime_names,
+)
+from tradecore_pipeline_tests.models.markets import SimulatedMarket
+
+
+def test_states_are_named_by_scale_and_numbered_above_three() -> None:
+    assert volatility_regime_names(2) == ("Calm", "Turbulent")
+    assert volatility_regime_names(3) == ("Calm", "Normal", "Turbulent")
+    assert volatility_regime_names(5) == ("Level 1", "Level 2", "Level 3", "Level 4", "Level 5")
+
+
+def test_states_are_named_by_mean_return() -> None:
+    assert direction_names(np.array([2.0, -1.0])) == ("Bull", "Bear")
+    assert direction_names(np.array([0.5, -9.0, 0.1])) == ("Bull", "Bear", "Chop")
+    assert direction_names(np.array([4.0, 3.0, 2.0, 1.0])) == ("Strong Bull", "Bull", "Bear", "Strong Bear")
+    assert direction_names(np.array([1.0, 2, 3, 4, 5]))[2] == "Chop"
+
+
+def evidence(bars: pd.DataFrame) -> DirectionEvidence:
+    return direction_evidence(
+        bars, timeframe=Timeframe("1h"), states=2, restarts=4, features=("scaled_return",), seed=7
+    )
+
+
+def test_a_market_without_direction_is_not_called_significant(market: SimulatedMarket) -> None:
+    found = evidence(market.bars)
+    assert not found.significant
+    assert np.isfinite(found.t_statistic)
+
+
+def test_a_real_difference_is_found_and_noise_is_not() -> None:
+    random = np.random.default_rng(5)
+    top = np.repeat(random.random(200) < 0.5, 20)
+    noise = random.normal(0, 50, len(top))
+    strong = difference_of_means(noise + 30 * top, top, ~top)
+    assert strong.significant
+    assert strong.difference_bps == pytest.approx(30, abs=6)
+    calls = [difference_of_means(random.normal(0, 50, len(top)), top, ~top).significant for _ in range(200)]
+    assert np.mean(calls) < 0.08
+
+
+def test_a_first_half_without_an_acceptable_fit_is_no_evidence_and_says_why(market: SimulatedMarket) -> None:
+    found = evidence(market.bars.iloc[:60])
+    assert not found.significant
+    assert "too few" in found.reason
+    assert json.loads(json.dumps(found.to_json()))["t_statistic"] is None

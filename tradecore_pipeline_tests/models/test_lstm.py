@@ -1,0 +1,182 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tradecore_pipeline.domain.errors import MissingInputError, ModelFitError
+from tradecore_pipeline.domain.time import Timeframe
+from tradecore_pipeline.models import lstm_training
+from tradecore_pipeline.models.density import Floats
+from tradecore_pipeline.models.har import fit_har
+from tradecore_pipeline.models.lstm import (
+    LOG_SCALE_BOUND,
+    SHIFT_BOUND,
+    CorrectionNetwork,
+    LstmForecast,
+    LstmForecaster,
+    corrected,
+    forecast_inputs,
+    resolve_device,
+)
+from tradecore_pipeline.models.lstm_training import MEMBERS, fit_lstm
+from tradecore_pipeline.models.seasonality import SeasonalScale
+from tradecore_pipeline.validation.leaks import assert_causal, assert_future_does_not_matter
+from tradecore_pipeline_tests.models.markets import SimulatedMarket, simulate
+
+WINDOW = 1500
+
+
+def columns(bars: pd.DataFrame, signal: pd.Series | None = None) -> pd.DataFrame:
+    frame = pd.DataFrame({"log_volume": np.log(bars["volume"])}, index=bars.index)
+    return frame if signal is None else frame.assign(signal=signal)
+
+
+def fit(
+    bars: pd.DataFrame, signal: pd.Series | None = None, device: str = "cpu", epochs: int = 8, seed: int = 7
+) -> LstmForecaster:
+    har = fit_har(bars, timeframe=Timeframe("1h"), seasonal=SeasonalScale.fit(bars))
+    return fit_lstm(
+        bars, har=har, filtered=None, features=columns(bars, signal), hidden=8, epochs=epochs, seed=seed, device=device
+    )
+
+
+@pytest.fixture(scope="module")
+def market() -> SimulatedMarket:
+    """Switches too often for t-HAR to follow."""
+    return simulate(3000, scales=(0.3, 1.5), stay=0.8, df=5.0, seed=11, frequency="1h", minutes=60)
+
+
+@pytest.fixture(scope="module")
+def signal(market: SimulatedMarket) -> pd.Series:
+    """Tells the next bar's state: known at ts_close only because this market says so."""
+    ahead = np.append(market.states[1:], 0).astype(np.float64)
+    return pd.Series(ahead, index=market.bars.index)
+
+
+@pytest.fixture(scope="module")
+def forecaster(market: SimulatedMarket, signal: pd.Series) -> LstmForecaster:
+    return fit(market.bars.iloc[:WINDOW], signal.iloc[:WINDOW], epochs=40)
+
+
+def run(forecaster: LstmForecaster, bars: pd.DataFrame, signal: pd.Series | None = None) -> LstmForecast:
+    inputs = forecast_inputs(bars, forecaster.har, filtered=None, features=columns(bars, signal))
+    return forecaster.forecast(bars, inputs)
+
+
+def test_a_new_network_is_t_har_exactly(market: SimulatedMarket) -> None:
+    bars = market.bars.iloc[:600]
+    har = fit_har(bars, timeframe=Timeframe("1h"), seasonal=SeasonalScale.fit(bars)).forecast(bars)
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        corrections = CorrectionNetwork(3, 8, 0.0)(torch.randn(1, 600, 3))[0].numpy().astype(np.float64)
+    same = corrected(har, corrections)
+    np.testing.assert_array_equal(same.scales, har.scales)
+    np.testing.assert_array_equal(same.locations, har.locations)
+
+
+def test_it_uses_an_input_that_t_har_does_not_have(
+    market: SimulatedMarket, signal: pd.Series, forecaster: LstmForecaster
+) -> None:
+    later = slice(WINDOW, 2999)
+    forecast = run(forecaster, market.bars, signal)
+    labels = market.returns[WINDOW + 1 :]
+    har, pooled = (part.rows(later).log_density(labels).mean() for part in (forecast.har, forecast.pooled))
+    assert pooled > har + 0.01
+    assert forecaster.pool_weight > 0.5
+    assert forecaster.report["held_out_log_score"] > forecaster.report["held_out_har_log_score"]
+
+
+def test_forecasts_do_not_know_their_future(
+    market: SimulatedMarket, signal: pd.Series, forecaster: LstmForecaster
+) -> None:
+    bars = market.bars.iloc[:700].assign(signal=signal.iloc[:700])
+
+    def densities(frame: pd.DataFrame) -> Floats:
+        pooled = run(forecaster, frame.drop(columns="signal"), frame["signal"]).pooled
+        return np.column_stack((pooled.mean, pooled.volatility))
+
+    assert_causal(densities, bars, [180, 350, 699], tolerance=1e-6)
+    assert_future_does_not_matter(densities, bars, [180, 350, 699], seed=2, tolerance=1e-6)
+
+
+def test_the_same_seed_gives_the_same_model_to_the_last_bit(market: SimulatedMarket) -> None:
+    bars = market.bars.iloc[:700]
+    one, two, other = fit(bars, epochs=2), fit(bars, epochs=2), fit(bars, epochs=2, seed=8)
+    for name, value in one.weights.items():
+        np.testing.assert_array_equal(value, two.weights[name])
+    assert any(not np.array_equal(value, other.weights[name]) for name, value in one.weights.items())
+
+
+def test_fitting_leaves_torchs_threads_and_random_state_alone(market: SimulatedMarket) -> None:
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    fit(market.bars.iloc[:700], epochs=1)
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_it_is_stored_and_read_back_exactly(
+    market: SimulatedMarket, signal: pd.Series, forecaster: LstmForecaster
+) -> None:
+    config = json.loads(json.dumps(forecaster.config()))
+    copy = LstmForecaster.from_parts(config, forecaster.to_arrays(), weights=forecaster.weights)
+    bars, part = market.bars.iloc[:500], signal.iloc[:500]
+    one, two = run(forecaster, bars, part), run(copy, bars, part)
+    np.testing.assert_array_equal(one.pooled.scales, two.pooled.scales)
+    np.testing.assert_array_equal(one.pooled.weights, two.pooled.weights)
+    assert copy.members == MEMBERS
+
+
+def test_corrections_stay_inside_their_bound_whatever_the_inputs(
+    market: SimulatedMarket, signal: pd.Series, forecaster: LstmForecaster
+) -> None:
+    forecast = run(forecaster, market.bars, signal * 1e6)
+    change = np.log(forecast.lstm.scales / forecast.har.scales)[167:]
+    shift = ((forecast.lstm.locations - forecast.har.locations) / forecast.har.scales)[167:]
+    assert np.abs(change).max() <= LOG_SCALE_BOUND + 1e-6
+    assert np.abs(shift).max() <= SHIFT_BOUND + 1e-6
+
+
+def test_missing_values_count_as_average_and_a_missing_column_is_an_error(
+    market: SimulatedMarket, signal: pd.Series, forecaster: LstmForecaster
+) -> None:
+    holes = signal.copy()
+    holes.iloc[300:320] = np.nan
+    assert np.isfinite(run(forecaster, market.bars, holes).pooled.mean[167:]).all()
+    with pytest.raises(MissingInputError, match="signal"):
+        run(forecaster, market.bars)
+
+
+def test_noise_is_not_given_weight(market: SimulatedMarket) -> None:
+    bars = market.bars.iloc[:WINDOW]
+    noise = pd.Series(np.random.default_rng(9).normal(size=WINDOW), index=bars.index)
+    assert fit(bars, noise).pool_weight < 0.5
+
+
+def test_held_out_blocks_are_never_trained_on(market: SimulatedMarket) -> None:
+    bars = market.bars.iloc[:700]
+    har = fit_har(bars, timeframe=Timeframe("1h"), seasonal=SeasonalScale.fit(bars))
+    inputs = forecast_inputs(bars, har, filtered=None, features=None).to_numpy()
+    whole = lstm_training._part(np.nan_to_num(inputs).astype(np.float32), bars, har, "cpu")
+    member = lstm_training._Member(whole, slice(280, 420), hidden=4, seed=1)
+    counted = member._train.counts.numpy()
+    assert not counted[280 - lstm_training.EMBARGO_BARS : 420 + lstm_training.EMBARGO_BARS].any()
+    assert counted[200:250].all()
+    assert counted[450:690].all()
+
+
+def test_a_short_window_and_a_missing_device_are_refused(market: SimulatedMarket) -> None:
+    with pytest.raises(ModelFitError, match="too few"):
+        fit(market.bars.iloc[:400])
+    if not torch.cuda.is_available():
+        with pytest.raises(ModelFitError, match="no CUDA device"):
+            fit(market.bars.iloc[:700], device="cuda")
+        assert resolve_device("auto") == "cpu"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+def test_a_gpu_fit_is_about_as_good(market: SimulatedMarket, signal: pd.Series) -> None:
+    bars, part = market.bars.iloc[:WINDOW], signal.iloc[:WINDOW]
+    cpu, gpu = (fit(bars, part, device=name).report["held_out_log_score"] for name in ("cpu", "cuda"))
+    assert gpu == pytest.approx(cpu, abs=0.01)

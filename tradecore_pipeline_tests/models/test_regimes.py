@@ -1,0 +1,116 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tradecore_pipeline.domain.errors import MissingInputError
+from tradecore_pipeline.domain.time import Timeframe
+from tradecore_pipeline.models.density import Floats
+from tradecore_pipeline.models.kernels import filter_step
+from tradecore_pipeline.models.regimes import RegimeModel, fit_regimes
+from tradecore_pipeline.models.returns import next_percent_returns
+from tradecore_pipeline.validation.leaks import assert_causal, assert_future_does_not_matter
+from tradecore_pipeline_tests.models.markets import SimulatedMarket
+
+HOUR = Timeframe("1h")
+BOTH = ("scaled_return", "log_realized_variance")
+
+
+def fit(
+    bars: pd.DataFrame,
+    columns: pd.DataFrame | None = None,
+    features: tuple[str, ...] = ("scaled_return",),
+    states: int = 3,
+) -> RegimeModel:
+    return fit_regimes(bars, columns, timeframe=HOUR, states=states, restarts=4, features=features, seed=7)
+
+
+@pytest.fixture(scope="module", params=[("scaled_return",), BOTH], ids=["return", "return+variance"])
+def model(request: pytest.FixtureRequest, market: SimulatedMarket) -> RegimeModel:
+    return fit(market.bars.iloc[:2000], features=request.param)
+
+
+def test_filtered_probabilities_do_not_know_their_future(market: SimulatedMarket, model: RegimeModel) -> None:
+    def probabilities(bars: pd.DataFrame) -> Floats:
+        return model.filter(bars).probabilities
+
+    assert_causal(probabilities, market.bars, range(1, 3000, 271), tolerance=0)
+    assert_future_does_not_matter(probabilities, market.bars, range(2, 3000, 571), seed=3, tolerance=0)
+
+
+def test_a_fit_on_a_window_ignores_what_comes_after_it(market: SimulatedMarket) -> None:
+    np.testing.assert_array_equal(fit(market.bars.iloc[:1500]).transmat, fit(market.bars.iloc[:1500].copy()).transmat)
+    assert not np.array_equal(fit(market.bars.iloc[:1500]).transmat, fit(market.bars.iloc[:1600]).transmat)
+
+
+def test_bar_by_bar_equals_the_batch(market: SimulatedMarket, model: RegimeModel) -> None:
+    bars = market.bars.iloc[:300]
+    likelihood = model.log_likelihood_of(bars)
+    probabilities = model.filter(bars).probabilities
+    out, predicted = np.empty(model.states), model.startprob
+    for t in range(300):
+        filter_step(predicted, likelihood[t], out)
+        np.testing.assert_allclose(out, probabilities[t], atol=1e-9)
+        predicted = out @ model.transmat
+
+
+def test_planted_regimes_are_found_out_of_sample(market: SimulatedMarket, model: RegimeModel) -> None:
+    later = model.filter(market.bars).index[2000:]
+    assert (later == market.states[2000:]).mean() > 0.75
+
+
+def test_rows_sum_to_one_and_the_first_bar_says_nothing(market: SimulatedMarket, model: RegimeModel) -> None:
+    filtered = model.filter(market.bars)
+    np.testing.assert_allclose(filtered.probabilities.sum(axis=1), 1, atol=1e-12)
+    if model.scaling.features == ("scaled_return",):
+        np.testing.assert_allclose(filtered.probabilities[0], model.startprob, atol=1e-12)
+    assert list(filtered.frame.columns) == ["state_0", "state_1", "state_2"]
+    np.testing.assert_array_equal(filtered.confidence, filtered.probabilities.max(axis=1))
+
+
+def test_a_gap_moves_the_states_by_the_transitions_alone(market: SimulatedMarket) -> None:
+    model = fit(market.bars.iloc[:2000])
+    bars = market.bars.iloc[:500].drop(market.bars.index[300])
+    filtered = model.filter(bars).probabilities
+    np.testing.assert_allclose(filtered[300], filtered[299] @ model.transmat, atol=1e-12)
+
+
+def test_the_forecast_density_beats_a_constant_one(market: SimulatedMarket, model: RegimeModel) -> None:
+    labels = next_percent_returns(market.bars, HOUR)[2000:-1]
+    forecast = model.forecast(market.bars, model.filter(market.bars)).rows(slice(2000, 2999))
+    assert forecast.log_density(labels).mean() > np.log(1 / np.std(labels)) - 1.4189 + 0.1
+    np.testing.assert_allclose(forecast.weights.sum(axis=1), 1, atol=1e-12)
+
+
+def test_it_is_stored_and_read_back_exactly(market: SimulatedMarket, model: RegimeModel) -> None:
+    copy = RegimeModel.from_parts(json.loads(json.dumps(model.config())), model.to_arrays())
+    np.testing.assert_array_equal(copy.filter(market.bars).probabilities, model.filter(market.bars).probabilities)
+    assert copy.log_likelihood == model.log_likelihood
+    np.testing.assert_array_equal(copy.mean_returns_bps, model.mean_returns_bps)
+
+
+def test_feature_columns_are_standardised_by_the_training_window(market: SimulatedMarket) -> None:
+    columns = pd.DataFrame({"volatility_14": 1e-3 * market.bars["realized_variance"].rolling(14).mean()})
+    model = fit(market.bars.iloc[:2000], columns.iloc[:2000], features=("volatility_14",))
+    assert model.scaling.spread[0] != 1
+    filtered = model.filter(market.bars, columns)
+    np.testing.assert_allclose(filtered.probabilities[0], model.startprob, atol=1e-12)
+    with pytest.raises(ValueError, match="scaled_return"):
+        model.forecast(market.bars, filtered)
+
+
+def test_a_missing_or_shifted_feature_is_an_error_that_names_it(market: SimulatedMarket) -> None:
+    with pytest.raises(MissingInputError, match="rsi_14"):
+        fit(market.bars, features=("rsi_14",))
+    shifted = pd.DataFrame({"rsi_14": 50.0}, index=market.bars.index[1:])
+    with pytest.raises(MissingInputError, match="index differs"):
+        fit(market.bars, shifted, features=("rsi_14",))
+
+
+def test_what_it_reports_about_states_adds_up(market: SimulatedMarket) -> None:
+    model = fit(market.bars)
+    assert model.occupancy.sum() == pytest.approx(1)
+    mean = (model.occupancy * model.mean_returns_bps).sum()
+    assert mean == pytest.approx(100 * np.nanmean(np.r_[np.nan, market.returns[1:]]), abs=1e-6)
+    np.testing.assert_allclose(model.startprob @ model.transmat, model.startprob, atol=1e-9)

@@ -1,0 +1,177 @@
+"""The ledger, and storing a day so that a kill at any point loses, doubles and tears nothing."""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tradecore_pipeline.domain.errors import InvalidDataError, MixedHomeError
+from tradecore_pipeline.domain.market_data import FetchedDay, Gap
+from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES, OPEN_INTEREST
+from tradecore_pipeline.domain.time import day_start
+from tradecore_pipeline.storage import atomic
+from tradecore_pipeline.storage.coverage import CoverageRow, coverage
+from tradecore_pipeline.storage.ingest import store_day
+from tradecore_pipeline.storage.lake import Lake
+from tradecore_pipeline.storage.layout import Layout
+from tradecore_pipeline.storage.ledger import Ledger, LedgerEntry
+from tradecore_pipeline_tests.storage.days import BTC, DAY, NOW, SPOT, fetched, funding, minute_bars, open_interest
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL: nothing in the code under test may catch it."""
+
+
+def _store(lake: Lake, ledger: Ledger, day: FetchedDay) -> LedgerEntry:
+    return store_day(lake, ledger, day, now=NOW, seconds=0.5, launch="launch-1")
+
+
+def _gap(day: date, first: int, last: int) -> Gap:
+    minute = timedelta(minutes=1)
+    return Gap(day_start(day) + first * minute, day_start(day) + last * minute, last - first + 1)
+
+
+WITH_GAP = fetched(minute_bars(count=1430), gaps=(_gap(DAY, 1430, 1439),))
+REPAIRED = fetched(minute_bars())
+
+
+def _files(layout: Layout) -> dict[str, bytes]:
+    found = sorted(path for path in layout.root.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {str(path.relative_to(layout.root)): path.read_bytes() for path in found}
+
+
+def test_an_entry_says_all_that_was_known_when_the_day_was_stored(lake: Lake, ledger: Ledger) -> None:
+    entry = _store(lake, ledger, WITH_GAP)
+    assert ledger.get("bars_1m", BTC, DAY) == entry
+    assert ledger.entries("bars_1m", BTC) == [entry]
+    assert (entry.rows, entry.missing, entry.gaps, entry.complete) == (1430, 10, WITH_GAP.gaps, True)
+    assert (entry.source, entry.host, entry.files) == (WITH_GAP.source, WITH_GAP.host, WITH_GAP.files)
+    assert ledger.get("bars_1m", BTC, DAY + timedelta(days=1)) is None
+    assert ledger.entries("funding_rates", BTC) == []
+
+
+def test_storing_a_day_twice_is_storing_it_once(lake: Lake, ledger: Ledger, layout: Layout) -> None:
+    _store(lake, ledger, WITH_GAP)
+    before = _files(layout)
+    _store(lake, ledger, WITH_GAP)
+    assert _files(layout) == before
+
+
+def _kill_at(step: int) -> Callable[..., Any]:
+    """The flush to disk, and a kill instead of the ``step``-th of them: each write has three or more."""
+    calls = iter(range(10_000))
+    flush = atomic._flush
+
+    def flush_or_die(path: Path) -> None:
+        if next(calls) == step:
+            raise KilledError
+        flush(path)
+
+    return flush_or_die
+
+
+@pytest.mark.parametrize("before", [None, WITH_GAP])
+def test_a_kill_at_any_flush_leaves_a_day_that_the_next_launch_makes_whole(
+    tmp_path: Path, before: FetchedDay | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Layout(tmp_path / "whole")
+    if before is not None:
+        _store(Lake(whole), Ledger(whole), before)
+    _store(Lake(whole), Ledger(whole), REPAIRED)
+    kills = 0
+    for step in range(100):
+        layout = Layout(tmp_path / str(step))
+        lake, ledger = Lake(layout), Ledger(layout)
+        if before is not None:
+            _store(lake, ledger, before)
+        with monkeypatch.context() as patch:
+            patch.setattr(atomic, "_flush", _kill_at(step))
+            try:
+                _store(lake, ledger, REPAIRED)
+            except KilledError:
+                kills += 1
+            else:
+                break
+        _check_survivor(lake, ledger, before)
+        _store(lake, ledger, REPAIRED)
+        assert _files(layout) == _files(whole)
+    assert kills >= 6
+
+
+def _check_survivor(lake: Lake, ledger: Ledger, before: FetchedDay | None) -> None:
+    start = day_start(DAY)
+    rows = len(lake.read(BARS_1M, BTC, start, start + timedelta(days=1)))
+    entry = ledger.get("bars_1m", BTC, DAY)
+    assert rows in ({0, 1440} if before is None else {1430, 1440})
+    if entry is not None and entry.complete:
+        assert entry.rows == rows, "a complete entry vouches for rows that are not there"
+    if before is not None:
+        assert entry is not None
+
+
+def test_a_repaired_day_shows_no_gap_and_its_listed_gap_file_stays_readable(
+    lake: Lake, ledger: Ledger, layout: Layout
+) -> None:
+    _store(lake, ledger, WITH_GAP)
+    listed = layout.gaps_day("bars_1m", BTC, DAY)
+    assert listed.exists()
+    entry = _store(lake, ledger, REPAIRED)
+    assert entry.gaps == ()
+    assert listed.exists()
+    assert coverage(ledger, [BTC])[0].gaps == 0
+
+
+def test_a_day_that_breaks_its_contract_changes_nothing(lake: Lake, ledger: Ledger, layout: Layout) -> None:
+    _store(lake, ledger, REPAIRED)
+    before = _files(layout)
+    with pytest.raises(InvalidDataError):
+        _store(lake, ledger, fetched(minute_bars(DAY + timedelta(days=1))))
+    assert _files(layout) == before
+
+
+def test_a_home_never_mixes_markets(lake: Lake, ledger: Ledger, layout: Layout) -> None:
+    assert ledger.market() is None
+    _store(lake, ledger, fetched(minute_bars(), market="simulated:seed-7"))
+    assert ledger.market() == "simulated:seed-7"
+    before = _files(layout)
+    with pytest.raises(MixedHomeError, match=r"holds days of simulated:seed-7; .* use another TRADECORE_HOME"):
+        _store(lake, ledger, REPAIRED)
+    assert _files(layout) == before
+    ledger.claim_market("simulated:seed-7")
+
+
+def test_an_unreadable_entry_names_its_file(lake: Lake, ledger: Ledger, layout: Layout) -> None:
+    _store(lake, ledger, REPAIRED)
+    layout.ledger_day("bars_1m", BTC, DAY).write_text("{}")
+    with pytest.raises(InvalidDataError, match=r"date=2022-05-01\.json is not a ledger entry"):
+        ledger.entries("bars_1m", BTC)
+
+
+def test_history_begins_where_a_complete_day_before_it_was_empty(lake: Lake, ledger: Ledger) -> None:
+    empty = BARS_1M.schema.empty_table()
+    _store(lake, ledger, REPAIRED)
+    assert ledger.first_day("bars_1m", BTC) is None
+    _store(lake, ledger, fetched(empty, day=DAY - timedelta(days=2)))
+    assert ledger.first_day("bars_1m", BTC) is None
+    _store(lake, ledger, fetched(empty, day=DAY - timedelta(days=1)))
+    assert ledger.first_day("bars_1m", BTC) == DAY
+    assert ledger.first_day("funding_rates", BTC) is None
+
+
+def test_coverage_counts_days_rows_and_minutes_and_a_gap_over_midnight_once(lake: Lake, ledger: Ledger) -> None:
+    after = DAY + timedelta(days=1)
+    before_listing = fetched(BARS_1M.schema.empty_table(), day=DAY - timedelta(days=1))
+    second = fetched(minute_bars(after).slice(5), day=after, gaps=(_gap(after, 0, 4),), complete=False)
+    for day in (before_listing, WITH_GAP, second):
+        _store(lake, ledger, day)
+    oi_gap = Gap(day_start(DAY) + timedelta(minutes=1430), day_start(DAY) + timedelta(minutes=1435), 2)
+    _store(lake, ledger, fetched(open_interest(count=286), table=OPEN_INTEREST, gaps=(oi_gap,)))
+    _store(lake, ledger, fetched(funding(), table=FUNDING_RATES))
+    assert coverage(ledger, [BTC, SPOT]) == [
+        CoverageRow(BTC, "bars_1m", DAY, after, days=3, rows=1430 + 1435, missing_minutes=15, gaps=1),
+        CoverageRow(BTC, "funding_rates", DAY, DAY, days=1, rows=3, missing_minutes=0, gaps=0),
+        CoverageRow(BTC, "open_interest", DAY, DAY, days=1, rows=286, missing_minutes=10, gaps=1),
+        CoverageRow(SPOT, "bars_1m", None, None, days=0, rows=0, missing_minutes=0, gaps=0),
+    ]

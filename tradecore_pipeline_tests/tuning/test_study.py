@@ -1,0 +1,161 @@
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tradecore_pipeline.domain.errors import NotEnoughHistoryError
+from tradecore_pipeline.domain.time import Timeframe
+from tradecore_pipeline.features.tuned import DEFAULT_PARAMETERS
+from tradecore_pipeline.tuning.study import TuningResult, run_study
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+HOUR = Timeframe.parse("1h")
+ROWS = 1900
+Study = Callable[..., TuningResult]
+
+
+def market(rows: int = ROWS) -> pd.DataFrame:
+    """Hourly bars whose volatility comes and goes in waves, so that some lengths foretell it better than others."""
+    rng = np.random.default_rng(11)
+    log_scale = np.zeros(rows)
+    for row in range(1, rows):
+        log_scale[row] = 0.97 * log_scale[row - 1] + 0.12 * rng.normal()
+    returns = 0.004 * np.exp(log_scale) * rng.standard_t(6, rows)
+    close = 100 * np.exp(np.cumsum(returns))
+    opened = np.concatenate([[100.0], close[:-1]])
+    reach = np.exp(0.5 * np.abs(returns))
+    return pd.DataFrame(
+        {
+            "open": opened,
+            "high": np.maximum(opened, close) * reach,
+            "low": np.minimum(opened, close) / reach,
+            "close": close,
+            "volume": rng.gamma(4, 1, rows) * np.exp(log_scale),
+            "realized_variance": returns**2 * rng.gamma(8, 1 / 8, rows) + 1e-8,
+        },
+        index=pd.date_range(START, periods=rows, freq="h", name="ts_open", unit="ms"),
+    )
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    def run(trials: int, *, bars: pd.DataFrame | None = None, path: str = "study.log", seed: int = 5) -> TuningResult:
+        return run_study(
+            market() if bars is None else bars,
+            start=START + timedelta(hours=700),
+            timeframe=HOUR,
+            trials=trials,
+            seed=seed,
+            study_path=tmp_path / path,
+            study_name="test",
+            folds=4,
+            purge_bars=1,
+        )
+
+    return run
+
+
+def test_the_defaults_come_first_and_the_best_is_no_worse(study: Study) -> None:
+    result = study(14)
+    assert result.trials == len(result.trial_values) == 14
+    assert result.value == min(result.trial_values) == result.trial_values[result.best_trial]
+    assert result.default_value == result.trial_values[0]
+    assert study(1, path="one.log").parameters == DEFAULT_PARAMETERS
+
+
+def test_a_study_in_two_parts_equals_an_unbroken_one(study: Study) -> None:
+    first = study(5)
+    resumed = study(14)
+    assert resumed.trial_values[:5] == first.trial_values
+    assert resumed == study(14, path="unbroken.log")
+
+
+def test_a_finished_study_runs_nothing_more(study: Study, tmp_path: Path) -> None:
+    first = study(6)
+    trials = (tmp_path / "study.log").read_text().count("trial_id")
+    assert study(6) == first
+    assert (tmp_path / "study.log").read_text().count("trial_id") == trials > 0
+    assert study(4).trial_values == first.trial_values[:4]
+
+
+def test_other_data_or_another_seed_is_another_study(study: Study) -> None:
+    bars = market()
+    bars.iloc[1500, bars.columns.get_loc("close")] *= 1.01
+    names = {study(2).study_name, study(2, bars=bars).study_name, study(2, seed=6).study_name}
+    assert len(names) == 3
+
+
+def test_history_that_nothing_reads_does_not_make_another_study(tmp_path: Path) -> None:
+    long = market(2600)
+    late = START + timedelta(hours=1400)
+
+    def run(bars: pd.DataFrame, path: Path) -> TuningResult:
+        return run_study(
+            bars, start=late, timeframe=HOUR, trials=3, seed=1, study_path=path, study_name="x", folds=3, purge_bars=1
+        )
+
+    assert run(long, tmp_path / "a") == run(long.iloc[300:], tmp_path / "b")
+
+
+def test_too_short_a_window_is_refused_with_the_numbers(study: Study) -> None:
+    with pytest.raises(NotEnoughHistoryError, match="there are 69"):
+        study(3, bars=market(770))
+
+
+def test_a_half_written_line_and_a_leftover_trial_do_no_harm(study: Study, tmp_path: Path) -> None:
+    whole = study(9, path="unbroken.log")
+    study(4)
+    lines = (tmp_path / "study.log").read_bytes().splitlines(keepends=True)
+    (tmp_path / "study.log").write_bytes(b"".join(lines[:-1]) + lines[-1][:17])  # the last trial is left running
+    assert study(9).trial_values == whole.trial_values
+
+
+CHILD = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import test_study as t
+from tradecore_pipeline.tuning.study import run_study
+run_study(t.market(), start=t.START + t.timedelta(hours=700), timeframe=t.HOUR, trials=2000, seed=5,
+          study_path=Path(sys.argv[2]), study_name="test", folds=4, purge_bars=1)
+"""
+
+
+def test_a_killed_study_goes_on_where_it_stopped(study: Study, tmp_path: Path) -> None:
+    path = tmp_path / "killed.log"
+    command = [sys.executable, "-W", "ignore", "-c", CHILD, str(Path(__file__).parent), str(path)]
+    child = subprocess.Popen(command)  # noqa: S603 (our own interpreter and code)
+    deadline = time.monotonic() + 60
+    while not (path.exists() and path.read_bytes().count(b"\n") > 60) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert study(30, path="killed.log") == study(30, path="unbroken.log")
+
+
+def test_a_killed_process_leaves_no_lock_behind(tmp_path: Path) -> None:
+    path = tmp_path / "study.lock"
+    code = (
+        "import os, signal, sys; from pathlib import Path; from tradecore_pipeline.tuning.journal import KernelLock; "
+        "KernelLock(Path(sys.argv[1])).acquire(); print('held', flush=True); signal.pause()"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:  # noqa: S603 (our own interpreter and code)
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"held\n"
+        probe = os.open(path, os.O_RDWR)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(probe)
