@@ -119,10 +119,10 @@ def score_against_truth(regimes: pd.DataFrame) -> dict[str, float]:
 
     market = SimulatedMarket(demo_parameters(), DEMO_MARKET["seed"], start=_FIRST, end=_END)
     states = market.states(INSTRUMENT).loc[regimes.index]
-    best = oracle_forecast(market, INSTRUMENT).loc[regimes.index, "log_variance"]
-    own = 2 * np.log(regimes["forecast_volatility"])
+    best = oracle_forecast(market, INSTRUMENT).loc[regimes.index, "log_variance"].to_numpy()
+    own = 2 * np.log(regimes["forecast_volatility"].to_numpy())
     return {
-        "state_accuracy": float((regimes["regime_index"] == states["state"]).mean()),
+        "state_accuracy": float((regimes["regime_index"].to_numpy() == states["state"].to_numpy()).mean()),
         "oracle_state_accuracy": state_accuracy(oracle_filter(market, INSTRUMENT).loc[regimes.index], states),
         "forecast_oracle_r2": float(1 - ((own - best) ** 2).mean() / best.var()),
     }
