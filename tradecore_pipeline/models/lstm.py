@@ -142,12 +142,16 @@ def forecast_inputs(
 ) -> pd.DataFrame:
     """What the network reads at each ts_close: t-HAR's terms, filtered regime probabilities, tuned features.
 
+    Log variances are taken relative to the longest horizon's: their level is t-HAR's, and a network that saw it
+    would extrapolate wherever the market leaves the levels of its training window.
+
     Raises:
         MissingInputError: a frame is not on the bars' index.
     """
     terms = har.terms(bars)
-    names = [f"har_{i}" for i in range(terms.shape[1] - 1)] + ["seasonal_next"]
-    frames = [pd.DataFrame(terms, index=bars.index, columns=names)]
+    relative = np.column_stack((terms[:, :-2] - terms[:, [-2]], terms[:, -1]))
+    names = [f"relative_variance_{i}" for i in range(relative.shape[1] - 1)] + ["seasonal_next"]
+    frames = [pd.DataFrame(relative, index=bars.index, columns=names)]
     for frame in (filtered, features):
         if frame is None:
             continue

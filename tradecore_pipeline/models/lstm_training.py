@@ -1,4 +1,4 @@
-"""Fitting the LSTM: many-to-many over chunks with burn-in, validated forward in time inside the window."""
+"""Fitting the LSTM: many-to-many over chunks with burn-in, one member of the ensemble per held-out block."""
 
 import copy
 import dataclasses
@@ -23,10 +23,8 @@ from tradecore_pipeline.models.lstm import (
 )
 from tradecore_pipeline.models.returns import next_percent_returns
 
-FIRST_TRAINING_FRACTION = 0.5
-"""Share of the window before the first validation block."""
-LABEL_HORIZON_BARS = 1
-"""Purged before each block: the label of the bar before it lies in it."""
+EMBARGO_BARS = 24
+"""Bars around a held-out block that its member is not trained on: labels overlap by one, volatility lasts longer."""
 CHUNK_BARS = 240
 BURN_IN_BARS = 60
 CHUNKS_PER_STEP = 4
@@ -68,8 +66,9 @@ def fit_lstm(
 ) -> LstmForecaster:
     """The LSTM forecaster of a training window; labels are next returns inside ``bars`` only.
 
-    Inside the window, networks trained on earlier bars are scored on later ones: that sets the number of epochs and
-    the weight in the pool. The published ensemble is then trained on the whole window.
+    The window is cut into ``MEMBERS`` blocks; each member of the ensemble is trained without one of them (and
+    ``EMBARGO_BARS`` around it). Together the blocks held out cover the window: their score stops the training and sets
+    the pool weight.
 
     Args:
         bars: the window, indexed by ts_open.
@@ -95,9 +94,8 @@ def fit_lstm(
     centre, spread = np.nanmean(values, axis=0), np.where(spread > 0, spread, 1.0)
     whole = _part(standardise(values, centre, spread), bars, har, where)
     with one_thread(), torch.random.fork_rng(devices=[0] if where == "cuda" else []):
-        epoch, corrections, later = _validate(whole, hidden=hidden, epochs=epochs, seed=seed)
-        weight, scores = _pool_weight(later, corrections)
-        network = _train(whole, hidden=hidden, epochs=epoch, seed=seed)
+        network, held_out, epoch = _train(whole, hidden=hidden, epochs=epochs, seed=seed)
+        weight, scores = _pool_weight(whole, held_out)
     return LstmForecaster(
         har=har,
         columns=tuple(str(name) for name in inputs.columns),
@@ -122,51 +120,42 @@ def _part(x: np.ndarray, bars: pd.DataFrame, har: THar, device: str) -> _Part:
     return _Part(torch.from_numpy(x).to(device), location, log_scale, df, labels, torch.from_numpy(counts).to(device))
 
 
-def _validate(whole: _Part, *, hidden: int, epochs: int, seed: int) -> tuple[int, torch.Tensor, _Part]:
-    """The epoch whose score on later bars is best, the corrections there, and the rows they are of.
+def _train(whole: _Part, *, hidden: int, epochs: int, seed: int) -> tuple[Ensemble, torch.Tensor, int]:
+    """The ensemble at the epoch whose held-out score is best, its held-out corrections (T, 2), and that epoch.
 
-    The last ``1 - FIRST_TRAINING_FRACTION`` of the window is cut into ``MEMBERS`` blocks; before each, a network is
-    trained on what came earlier only, as it will be used. Epoch 0, t-HAR itself, is one of the candidates.
+    Epoch 0, t-HAR itself, is one of the candidates. One epoch for all members: its choice then rests on every bar of
+    the window, not on one block.
     """
-    rows = len(whole.label)
-    edges = np.linspace(int(rows * FIRST_TRAINING_FRACTION), rows, MEMBERS + 1).astype(int).tolist()
-    tests = [slice(first, last) for first, last in itertools.pairwise(edges)]
-    members = [
-        _Member(whole, slice(0, test.start - LABEL_HORIZON_BARS), hidden=hidden, seed=seed + k)
-        for k, test in enumerate(tests)
-    ]
-    later = whole.rows(slice(edges[0], None))
-    kept, kept_epoch = torch.zeros(len(later.label), 2, device=whole.x.device), 0
-    best = _mean_score(later, kept)
+    edges = np.linspace(0, len(whole.label), MEMBERS + 1).astype(int)
+    blocks = [slice(first, last) for first, last in itertools.pairwise(edges.tolist())]
+    members = [_Member(whole, block, hidden=hidden, seed=seed + k) for k, block in enumerate(blocks)]
+    kept, kept_held_out, kept_epoch = _states(members), torch.zeros(len(whole.label), 2), 0
+    best = _mean_score(whole, kept_held_out.to(whole.x.device))
     for epoch in range(1, epochs + 1):
         for member in members:
             member.one_epoch()
-        corrections = torch.cat([member.corrections(test) for member, test in zip(members, tests, strict=True)])
-        score = _mean_score(later, corrections)
+        held_out = torch.cat([member.held_out_corrections() for member in members])
+        score = _mean_score(whole, held_out)
         if score > best:
-            best, kept, kept_epoch = score, corrections, epoch
+            best, kept, kept_held_out, kept_epoch = score, _states(members), held_out, epoch
         elif epoch - kept_epoch >= PATIENCE_EPOCHS:
             break
-    return kept_epoch, kept, later
-
-
-def _train(whole: _Part, *, hidden: int, epochs: int, seed: int) -> Ensemble:
-    """The ensemble, trained for so many epochs on the whole window; its members differ by their seed."""
-    members = [_Member(whole, slice(None), hidden=hidden, seed=seed + k) for k in range(MEMBERS)]
-    for _ in range(epochs):
-        for member in members:
-            member.one_epoch()
-    return Ensemble([member.network for member in members]).eval()
+    for member, state in zip(members, kept, strict=True):
+        member.network.load_state_dict(state)
+    return Ensemble([member.network for member in members]).eval(), kept_held_out.to(whole.x.device), kept_epoch
 
 
 class _Member:
-    """One network in training on consecutive bars, in chunks."""
+    """One network in training: everything but its block, in chunks."""
 
-    def __init__(self, whole: _Part, span: slice, *, hidden: int, seed: int) -> None:
+    def __init__(self, whole: _Part, block: slice, *, hidden: int, seed: int) -> None:
         torch.manual_seed(seed)
         self._whole = whole
-        self._train = whole.rows(span)
+        self._block = block
         self._offsets = np.random.default_rng(seed)
+        counts = whole.counts.clone()
+        counts[max(0, block.start - EMBARGO_BARS) : block.stop + EMBARGO_BARS] = False
+        self._train = dataclasses.replace(whole, counts=counts)
         self.network = CorrectionNetwork(whole.x.shape[1], hidden, DROPOUT).to(whole.x.device)
         self._optimiser = torch.optim.AdamW(self.network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
 
@@ -188,13 +177,17 @@ class _Member:
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), _GRADIENT_NORM)
             self._optimiser.step()
 
-    def corrections(self, span: slice) -> torch.Tensor:
-        """Corrections of some rows, the memory warmed up on the bars before them."""
-        start = max(0, span.start - CHUNK_BARS)
+    def held_out_corrections(self) -> torch.Tensor:
+        """Corrections in the block, the memory warmed up on the bars before it."""
+        start = max(0, self._block.start - CHUNK_BARS)
         self.network.eval()
         with torch.inference_mode():
-            corrections: torch.Tensor = self.network(self._whole.x[None, start : span.stop])
-            return corrections[0, span.start - start :]
+            corrections: torch.Tensor = self.network(self._whole.x[None, start : self._block.stop])
+            return corrections[0, self._block.start - start :]
+
+
+def _states(members: list[_Member]) -> list[dict[str, torch.Tensor]]:
+    return [copy.deepcopy(member.network.state_dict()) for member in members]
 
 
 def _log_density(part: _Part, corrections: torch.Tensor) -> torch.Tensor:
@@ -211,23 +204,23 @@ def _mean_score(whole: _Part, corrections: torch.Tensor) -> float:
         return float(_log_density(whole, corrections)[whole.counts].double().mean())
 
 
-def _pool_weight(later: _Part, corrections: torch.Tensor) -> tuple[float, dict[str, float]]:
-    """The weight of the best validation score, shrunk towards t-HAR by t^2 / (1 + t^2) of the gain's HAC t.
+def _pool_weight(whole: _Part, held_out: torch.Tensor) -> tuple[float, dict[str, float]]:
+    """The weight of the best held-out score, shrunk towards t-HAR by t^2 / (1 + t^2) of the gain's HAC t.
 
-    Shrunk, because the validation score also stopped the training; by the evidence, since a clear gain needs no caution.
+    Shrunk, because the held-out score also stopped the training; by the evidence, since a clear gain needs no caution.
     """
     with torch.inference_mode():
         own, har = (
-            _log_density(later, change)[later.counts].double().cpu().numpy()
-            for change in (corrections, torch.zeros_like(corrections))
+            _log_density(whole, corrections)[whole.counts].double().cpu().numpy()
+            for corrections in (held_out, torch.zeros_like(held_out))
         )
     best = float(_POOL_GRID[np.argmax([_pool_scores(own, har, weight).mean() for weight in _POOL_GRID])])
     gain = _pool_scores(own, har, best) - har
     evidence = gain.mean() ** 2 / max(_variance_of_mean(gain, POOL_HAC_LAGS), 1e-300) if best > 0 else 0.0
     scores = {
-        "validation_log_score": float(own.mean()),
-        "validation_har_log_score": float(har.mean()),
-        "validation_gain_t": float(np.sqrt(evidence)),
+        "held_out_log_score": float(own.mean()),
+        "held_out_har_log_score": float(har.mean()),
+        "held_out_gain_t": float(np.sqrt(evidence)),
     }
     return float(best * evidence / (1 + evidence)), scores
 

@@ -20,7 +20,7 @@ from tradecore_pipeline.models.har import fit_har
 from tradecore_pipeline.models.lstm import forecast_inputs
 from tradecore_pipeline.models.lstm_training import fit_lstm
 from tradecore_pipeline.models.observations import LOG_REALIZED_VARIANCE, SCALED_RETURN
-from tradecore_pipeline.models.regimes import fit_regimes
+from tradecore_pipeline.models.regimes import FilteredRegimes, fit_regimes
 from tradecore_pipeline.models.returns import next_percent_returns
 from tradecore_pipeline.models.seasonality import SeasonalScale
 from tradecore_pipeline.settings import Settings
@@ -60,6 +60,7 @@ def month_scores(bars: pd.DataFrame, month: date, settings: Settings) -> dict[st
 
     har = fit_har(window, timeframe=HOUR, seasonal=SeasonalScale.fit(window))
     found: dict[str, StudentMixture] = {}
+    filtered: dict[str, FilteredRegimes] = {}
     for name, features in zip(NAMES[4:], ((SCALED_RETURN,), (SCALED_RETURN, LOG_REALIZED_VARIANCE)), strict=True):
         model = fit_regimes(
             window,
@@ -69,10 +70,9 @@ def month_scores(bars: pd.DataFrame, month: date, settings: Settings) -> dict[st
             features=features,
             seed=settings.random_seed,
         )
-        filtered = model.filter(seen)
-        found[name] = model.forecast(seen, filtered)
-        if features == settings.hmm_features:
-            regimes = filtered.frame
+        filtered[name] = model.filter(seen)
+        found[name] = model.forecast(seen, filtered[name])
+    regimes = filtered["t-HMM"].frame
     tuned = tuned_features(seen, DEFAULT_PARAMETERS, timeframe=HOUR)
     lstm = fit_lstm(
         window,
