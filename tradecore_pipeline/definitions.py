@@ -3,7 +3,9 @@
 import warnings
 
 # Dagster's own notices that these two are beta; both are used on purpose.
-warnings.filterwarnings("ignore", message=r"(?s).*(MultiPartitionMapping|backfill_policy|allow_nonexistent_upstream_partitions)")
+warnings.filterwarnings(
+    "ignore", message=r"(?s).*(MultiPartitionMapping|backfill_policy|allow_nonexistent_upstream_partitions)"
+)
 
 from tradecore_pipeline.defs.build import build_definitions  # noqa: E402 (after the filter)
 from tradecore_pipeline.defs.resources import Adapters  # noqa: E402

@@ -11,7 +11,9 @@ from tradecore_pipeline.domain.errors import TradecoreError, UsageError
 def main() -> None:
     """Run the command line and leave with its exit code."""
     # Dagster's own notices about its interfaces are for whoever writes definitions, not for whoever runs them.
-    warnings.filterwarnings("ignore", message=r"(?s).*(MultiPartitionMapping|backfill_policy|allow_nonexistent_upstream_partitions)")
+    warnings.filterwarnings(
+        "ignore", message=r"(?s).*(MultiPartitionMapping|backfill_policy|allow_nonexistent_upstream_partitions)"
+    )
     from tradecore_pipeline.cli.app import app  # noqa: PLC0415 (after the filter above)
 
     try:

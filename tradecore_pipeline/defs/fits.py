@@ -72,9 +72,7 @@ class Month:
         Raises:
             MissingInputError: it has not been trained.
         """
-        model = self.adapters.registry.load(
-            kind, self.instrument, timeframe=self.timeframe, month=self.month
-        )
+        model = self.adapters.registry.load(kind, self.instrument, timeframe=self.timeframe, month=self.month)
         if model is None:
             raise self._missing(f"{kind} model", "training")
         return model

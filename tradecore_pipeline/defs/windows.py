@@ -11,7 +11,7 @@ from tradecore_pipeline.defs.resources import Adapters, missing_days
 from tradecore_pipeline.domain.errors import NotEnoughHistoryError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.tables import BARS
-from tradecore_pipeline.domain.time import Timeframe, day_range, day_start
+from tradecore_pipeline.domain.time import Timeframe, day_range
 from tradecore_pipeline.features.tuned import tuned_warm_up_bars
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.validation.walk_forward import training_window
