@@ -24,7 +24,7 @@ InstrumentArgument = Annotated[
 
 def note(text: str) -> None:
     """Say something to the person, not to the program that reads stdout."""
-    Console(stderr=True, highlight=False).print(text, markup=False)
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
 
 
 def _plain(value: object) -> object:

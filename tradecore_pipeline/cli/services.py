@@ -19,6 +19,7 @@ from tradecore_pipeline.settings import Settings
 
 HOST = "127.0.0.1"
 _STOP_SECONDS = 15
+_KILL_SECONDS = 5
 
 
 def free_port(port: int, name: str) -> int:
@@ -101,17 +102,25 @@ def simulator_process(*, port: int, seed: int, start: date, end: date, now: date
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all it started: politely, then for good."""
-    for sign, seconds in ((signal.SIGINT, _STOP_SECONDS), (signal.SIGKILL, 5)):
+    """End a process and all that it started in its session: politely, then for good."""
+    for sign, seconds in ((signal.SIGINT, _STOP_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
         try:
             os.killpg(process.pid, sign)
         except ProcessLookupError:
             break
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            continue
+        deadline = time.monotonic() + seconds
+        while _group_lives(process) and time.monotonic() < deadline:
+            time.sleep(0.05)
     process.wait()
+
+
+def _group_lives(process: subprocess.Popen[bytes]) -> bool:
+    process.poll()  # a leader that has ended must be reaped, or its group never empties
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def up(

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from tradecore_pipeline.storage.layout import Layout
 _QUIET = {
     "DO_NOT_TRACK": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "DAGSTER_DISABLE_TELEMETRY": "yes",
     "PYTHONWARNINGS": "ignore",
@@ -33,6 +35,9 @@ def run_services(settings: Settings, *, demo: bool) -> None:
         UsageError: a port is busy, or the home's services are running already.
         TradecoreError: a service ended by itself; its log says why.
     """
+    # Also when started in a script's background, where SIGINT is ignored and the services would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     environment = dict(os.environ) | _QUIET
     port = free_port(settings.simulator_port, "simulator_port") if demo else 0
     if demo:

@@ -221,7 +221,7 @@ def _trainable(session: Session, instrument: Instrument, timeframe: Timeframe, d
     if not months:
         raise NotEnoughHistoryError(
             f"no month from {days[0]:%Y-%m} to {days[-1]:%Y-%m} has {session.settings.minimum_bars(timeframe)} "
-            f"{timeframe} bars before it (stored: {len(stored)} days): begin --from earlier, or lower training_window_bars"
+            f"{timeframe} bars before it (stored: {len(stored)} days): begin earlier, or lower training_window_bars"
         )
     return months
 

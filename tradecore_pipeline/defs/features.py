@@ -25,7 +25,9 @@ from tradecore_pipeline.features.bars import CONTEXT, aggregate_bars
 from tradecore_pipeline.features.month import month_digest
 from tradecore_pipeline.features.perpetuals import MEAN_DAYS
 from tradecore_pipeline.features.registry import FEATURE_NAMES, compute_features, require_warm_up, warm_up_bars
+from tradecore_pipeline.features.tuned import tuned_warm_up_bars
 from tradecore_pipeline.settings import Settings
+from tradecore_pipeline.validation.walk_forward import LABEL_HORIZON_BARS
 
 STAGE = "features"
 FEATURES = features_table(FEATURE_NAMES)
@@ -45,8 +47,12 @@ def warm_up_days(timeframe: Timeframe) -> int:
 
 
 def window_months(settings: Settings, timeframe: Timeframe) -> int:
-    """Months before a month that its training window reaches into."""
-    return months_that_hold(timeframe.days(settings.window_bars(timeframe)))
+    """Months before a month that its training window and the warm-up of its tuned indicators reach into.
+
+    Without the warm-up a month's models would depend on whether somebody had computed earlier bars before.
+    """
+    bars = settings.window_bars(timeframe) + LABEL_HORIZON_BARS + tuned_warm_up_bars()
+    return months_that_hold(timeframe.days(bars))
 
 
 def is_stale(adapters: Adapters, table: Table, instrument: Instrument, day: date, *, timeframe: Timeframe) -> bool:

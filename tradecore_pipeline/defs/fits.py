@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from tradecore_pipeline.defs import features, tuning
+from tradecore_pipeline.defs import features
 from tradecore_pipeline.defs.resources import Adapters
-from tradecore_pipeline.defs.windows import bars_with_warm_up, training_bars
+from tradecore_pipeline.defs.windows import training_bars
 from tradecore_pipeline.domain.errors import MissingInputError
 from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.tables import BARS
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.features.month import frame_digest
-from tradecore_pipeline.features.tuned import IndicatorParameters, tuned_features
+from tradecore_pipeline.features.tuned import IndicatorParameters, tuned_features, tuned_warm_up_bars
 from tradecore_pipeline.model_registry import LoggedModel, ModelKind, StoredModel
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 HMM: ModelKind = "hmm"
 HAR: ModelKind = "har"
 LSTM: ModelKind = "lstm"
+INDICATORS: ModelKind = "indicator_params"
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,17 @@ class Month:
         Raises:
             MissingInputError: the month has not been tuned.
         """
-        document = self.adapters.lake.get_document(tuning.TABLE, self.instrument, self.month, timeframe=self.timeframe)
+        document = self.adapters.lake.get_document(INDICATORS, self.instrument, self.month, timeframe=self.timeframe)
         if document is None:
             raise self._missing("indicator parameters", "tuning")
         parameters = IndicatorParameters.from_dict(document["parameters"])
+        return tuned_features(self.with_warm_up(bars), parameters, timeframe=self.timeframe).loc[bars.index]
+
+    def with_warm_up(self, bars: pd.DataFrame) -> pd.DataFrame:
+        """``bars`` and those before them that tuned indicators reach back to, where there are any."""
         end = bars.index[-1].to_pydatetime() + self.timeframe.duration
-        start = bars.index[0].to_pydatetime()
-        longer = bars_with_warm_up(self.adapters, self.instrument, start, end, timeframe=self.timeframe)
-        return tuned_features(longer, parameters, timeframe=self.timeframe).loc[bars.index]
+        start = bars.index[0].to_pydatetime() - tuned_warm_up_bars() * self.timeframe.duration
+        return self.adapters.lake.read(BARS, self.instrument, start, end, timeframe=self.timeframe)
 
     def stored(self, kind: ModelKind) -> StoredModel:
         """The month's model of ``kind``.
@@ -94,7 +99,7 @@ class Month:
         parameters: dict[str, Any],
         metrics: dict[str, float],
         tensors: dict[str, Any] | None = None,
-        figures: dict[str, bytes] | None = None,
+        series: dict[str, list[float]] | None = None,
     ) -> LoggedModel:
         """Keep a fit as a run and a model version, with the data window it saw."""
         return self.adapters.registry.log_fit(
@@ -104,7 +109,7 @@ class Month:
             month=self.month,
             parameters=parameters,
             metrics=metrics,
-            series={},
+            series=series or {},
             arrays=arrays,
             tensors=tensors,
             config=config,
@@ -115,7 +120,7 @@ class Month:
                 "data_sha256": frame_digest(bars),
                 "dagster_run_id": run_id,
             },
-            figures=figures or {},
+            figures={},
         )
 
 

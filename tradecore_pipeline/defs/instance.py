@@ -58,6 +58,8 @@ def write_instance_config(settings: Settings) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     config = instance_config(folder, max_concurrent_runs=settings.max_concurrent_runs)
     text = "# Written by tradecore from its settings at every start.\n" + yaml.safe_dump(config, sort_keys=False)
+    (folder / ".nux").mkdir(exist_ok=True)
+    (folder / ".nux" / "nux.yaml").write_text("seen: 1\n")  # the UI need not ask for an e-mail address
     path = folder / "dagster.yaml"
     if not path.exists() or path.read_text() != text:
         draft = folder / f".dagster.yaml.{os.getpid()}"

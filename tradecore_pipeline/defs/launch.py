@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+from dagster._utils.error import SerializableErrorInfo
 
 from tradecore_pipeline.defs.partitions import stretches
 from tradecore_pipeline.domain.errors import TradecoreError, UsageError
@@ -57,11 +58,20 @@ def _failure(result: dg.ExecuteInProcessResult) -> TradecoreError:
             kind = data.user_failure_data.metadata.get("error")
             cause = UsageError if kind is not None and kind.value in _USAGE else TradecoreError
             return cause(data.user_failure_data.description)
-        message = data.error.message.strip().splitlines()[0] if data.error is not None else "no reason given"
         return TradecoreError(
-            f"{event.step_key} failed unexpectedly: {message} (run {result.run_id} in the UI has the trace)"
+            f"{event.step_key} failed unexpectedly: {_root_cause(data.error)} (run {result.run_id} in the UI has the "
+            "trace)"
         )
     return TradecoreError(f"run {result.run_id} failed: the UI has its events")
+
+
+def _root_cause(error: SerializableErrorInfo | None) -> str:
+    """What was raised in the asset: Dagster wraps it in errors of its own."""
+    if error is None:
+        return "no reason given"
+    while error.cause is not None:
+        error = error.cause
+    return (error.message.strip().splitlines() or [error.cls_name or "no reason given"])[0]
 
 
 _USAGE = {c.__name__ for c in (UsageError, *UsageError.__subclasses__())}

@@ -100,11 +100,16 @@ def ingest_days(
     exchange = adapters.exchange(instrument.exchange)
     started = time.monotonic()
     for fetched in exchange.fetch_days(table.name, instrument, wanted):
-        seconds = time.monotonic() - started
+        # Days are fetched ahead: what a day took is the time since the one before it was handed over.
+        before, started = started, time.monotonic()
         yield store_day(
-            adapters.lake, adapters.ledger, fetched, now=adapters.clock(), seconds=round(seconds, 3), launch=launch
+            adapters.lake,
+            adapters.ledger,
+            fetched,
+            now=adapters.clock(),
+            seconds=round(started - before, 3),
+            launch=launch,
         )
-        started = time.monotonic()
 
 
 def day_metadata(adapters: Adapters, table: Table, entry: LedgerEntry) -> dict[str, Any]:

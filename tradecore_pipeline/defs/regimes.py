@@ -43,8 +43,8 @@ def _asset(timeframe: Timeframe, settings: Settings, partitions: Partitions) -> 
         kinds={"parquet"},
         owners=["team:research"],
         deps=[dg.AssetDep(features.asset_key(timeframe, BARS.name), partition_mapping=month_to_date), *models],
-        description=f"Filtered regime probabilities and the forecast density of the next {timeframe} bar, as they stood "
-        "at each bar's close. The models are those of the row's month, trained only on data that ended before it: the "
+        description=f"Filtered regime probabilities and the forecast density of the next {timeframe} bar, as they "
+        "stood at each bar's close. The models are those of the row's month, trained only on data that ended before it: the "
         "whole history is out-of-sample.",
     )
     def regimes(context: dg.AssetExecutionContext, adapters: dg.ResourceParam[Adapters]) -> None:

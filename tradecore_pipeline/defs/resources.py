@@ -93,7 +93,7 @@ class Adapters:
 @contextmanager
 def guarded(context: dg.AssetExecutionContext, adapters: Adapters) -> Iterator[None]:
     """Mark the run with this process, turn our errors into failures that Dagster does not retry, refresh the views."""
-    context.instance.add_run_tags(context.run_id, {PID_TAG: this_process()})
+    context.instance.add_run_tags(context.run.run_id, {PID_TAG: this_process()})
     try:
         yield
     except TradecoreError as error:
@@ -113,7 +113,7 @@ def report(context: dg.AssetExecutionContext, adapters: Adapters, key: str, meta
 
 def launch_id(context: dg.AssetExecutionContext) -> str:
     """What a killed run and its successors have in common: the backfill, or the first run."""
-    return context.run.tags.get("dagster/backfill") or context.run.root_run_id or context.run_id
+    return context.run.tags.get("dagster/backfill") or context.run.root_run_id or context.run.run_id
 
 
 def missing_days(what: str, instrument: Instrument, days: Sequence[date], remedy: str) -> MissingInputError:

@@ -78,7 +78,7 @@ def _asset(
         with guarded(context, adapters):
             for instrument, months in split_keys(context.partition_keys).items():
                 for month in months:
-                    logged, metadata = fit(Month(adapters, instrument, timeframe, month), context.run_id)
+                    logged, metadata = fit(Month(adapters, instrument, timeframe, month), context.run.run_id)
                     link = dg.MetadataValue.url(adapters.run_url(logged.run_id))
                     report(context, adapters, f"{month}|{instrument}", {"mlflow": link, **metadata})
 

@@ -1,27 +1,27 @@
 """Stage tuning: indicator lengths per month, chosen inside the training window only."""
 
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from tradecore_pipeline.defs.fits import INDICATORS, Month
 from tradecore_pipeline.defs.partitions import Partitions, split_keys
 from tradecore_pipeline.defs.resources import Adapters, guarded, report
-from tradecore_pipeline.defs.windows import bars_with_warm_up, training_bars, window_dependency
-from tradecore_pipeline.domain.instruments import Instrument
-from tradecore_pipeline.domain.time import Timeframe, day_start
+from tradecore_pipeline.defs.windows import window_dependency
+from tradecore_pipeline.domain.time import Timeframe
+from tradecore_pipeline.model_registry import LoggedModel
 from tradecore_pipeline.settings import Settings
+from tradecore_pipeline.validation.walk_forward import LABEL_HORIZON_BARS
 
 if TYPE_CHECKING:
     from tradecore_pipeline.tuning.study import TuningResult
 
 STAGE = "tuning"
-TABLE = "indicator_params"
 
 
 def asset_key(timeframe: Timeframe) -> dg.AssetKey:
     """The asset that holds the tuned indicator parameters of ``timeframe``."""
-    return dg.AssetKey([STAGE, timeframe.name, TABLE])
+    return dg.AssetKey([STAGE, timeframe.name, INDICATORS])
 
 
 def build(settings: Settings, partitions: Partitions) -> dg.Definitions:
@@ -35,7 +35,7 @@ def _asset(timeframe: Timeframe, settings: Settings, partitions: Partitions) -> 
         partitions_def=partitions.months,
         backfill_policy=dg.BackfillPolicy.multi_run(settings.months_per_run),
         group_name=STAGE,
-        kinds={"optuna", "json"},
+        kinds={"optuna", "mlflow"},
         owners=["team:research"],
         deps=[window_dependency(settings, timeframe)],
         description=f"Indicator lengths for {timeframe}, in force during the month. An Optuna study over purged folds "
@@ -45,37 +45,52 @@ def _asset(timeframe: Timeframe, settings: Settings, partitions: Partitions) -> 
     def indicator_params(context: dg.AssetExecutionContext, adapters: dg.ResourceParam[Adapters]) -> None:
         with guarded(context, adapters):
             for instrument, months in split_keys(context.partition_keys).items():
-                for month in months:
-                    result = tune(adapters, instrument, month, timeframe=timeframe)
+                for first_day in months:
+                    month = Month(adapters, instrument, timeframe, first_day)
+                    result, logged = tune(month, context.run.run_id)
                     adapters.lake.put_document(
-                        TABLE, instrument, month, timeframe=timeframe, document=result.to_document()
+                        INDICATORS, instrument, first_day, timeframe=timeframe, document=result.to_document()
                     )
-                    report(context, adapters, f"{month}|{instrument}", study_metadata(result))
+                    link = dg.MetadataValue.url(adapters.run_url(logged.run_id))
+                    report(context, adapters, f"{first_day}|{instrument}", {"mlflow": link, **study_metadata(result)})
 
     return indicator_params
 
 
-def tune(adapters: Adapters, instrument: Instrument, month: date, *, timeframe: Timeframe) -> "TuningResult":
-    """The study of one month; a pure function of the window's bars and the settings.
+def tune(month: Month, run_id: str) -> tuple["TuningResult", LoggedModel]:
+    """The study of one month, kept as a run; a pure function of the window's bars and the settings.
 
     Raises:
         MissingInputError: the training window is incomplete.
     """
     from tradecore_pipeline.tuning.study import run_study  # noqa: PLC0415 (Optuna takes a second to import)
 
-    settings = adapters.settings
-    window = training_bars(adapters, instrument, month, timeframe=timeframe)
-    return run_study(
-        bars_with_warm_up(adapters, instrument, window.index[0], day_start(month), timeframe=timeframe),
+    settings, window = month.adapters.settings, month.window()
+    choices: dict[str, Any] = {
+        "trials": settings.tuning_trials,
+        "seed": settings.random_seed,
+        "folds": settings.tuning_folds,
+        "purge_bars": LABEL_HORIZON_BARS,
+    }
+    result = run_study(
+        month.with_warm_up(window),
         start=window.index[0].to_pydatetime(),
-        timeframe=timeframe,
-        trials=settings.tuning_trials,
-        seed=settings.random_seed,
-        study_path=adapters.layout.study(instrument, month, timeframe=timeframe),
-        study_name=f"{instrument} {timeframe} {month:%Y-%m}",
-        folds=settings.tuning_folds,
-        purge_bars=1,
+        timeframe=month.timeframe,
+        study_path=month.adapters.layout.study(month.instrument, month.month, timeframe=month.timeframe),
+        study_name=f"{month.instrument} {month.timeframe} {month.month:%Y-%m}",
+        **choices,
     )
+    logged = month.log(
+        INDICATORS,
+        window,
+        run_id,
+        config={"parameters": result.parameters.to_dict()},
+        arrays={},
+        parameters=choices | result.parameters.to_dict(),
+        metrics={"error": result.value, "default_error": result.default_value},
+        series={"trial_error": list(result.trial_values)},
+    )
+    return result, logged
 
 
 def study_metadata(result: "TuningResult") -> dict[str, Any]:

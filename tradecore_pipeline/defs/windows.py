@@ -1,6 +1,6 @@
 """Training windows: the bars that a month's models may see, and the months they come from."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 import dagster as dg
 import pandas as pd
@@ -12,7 +12,6 @@ from tradecore_pipeline.domain.errors import NotEnoughHistoryError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.tables import BARS
 from tradecore_pipeline.domain.time import Timeframe, day_range
-from tradecore_pipeline.features.tuned import tuned_warm_up_bars
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.validation.walk_forward import training_window
 
@@ -45,11 +44,3 @@ def training_bars(adapters: Adapters, instrument: Instrument, month: date, *, ti
             f"backfill from {start:%Y-%m-%d}, or train a later month"
         )
     return bars
-
-
-def bars_with_warm_up(
-    adapters: Adapters, instrument: Instrument, start: datetime, end: datetime, *, timeframe: Timeframe
-) -> pd.DataFrame:
-    """The bars of [start, end), and those before ``start`` that tuned indicators reach back to, where there are any."""
-    from_moment = start - tuned_warm_up_bars() * timeframe.duration
-    return adapters.lake.read(BARS, instrument, from_moment, end, timeframe=timeframe)

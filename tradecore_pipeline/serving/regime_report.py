@@ -116,7 +116,7 @@ def _chart(content: _Content, timeframe: Timeframe) -> go.Figure:
         "Volatility per bar, %",
     )
     figure = make_subplots(
-        rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.05, row_heights=_HEIGHTS, subplot_titles=titles
+        rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.07, row_heights=_HEIGHTS, subplot_titles=titles
     )
     candles = _candles(content)
     for k, name in enumerate(content.names):
@@ -151,7 +151,7 @@ def _chart(content: _Content, timeframe: Timeframe) -> go.Figure:
         legend={"orientation": "h", "y": 1.07, "x": 0}, xaxis_rangeslider_visible=False,
     )  # fmt: skip
     figure.update_yaxes(range=[0, 1], row=2, col=1)
-    figure.update_yaxes(type="log", row=3, col=1)
+    figure.update_yaxes(type="log", tickvals=[0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10], row=3, col=1)
     return figure
 
 
@@ -188,8 +188,8 @@ def _direction(regimes: pd.DataFrame) -> str:
     share = regimes["direction_significant"].mean()
     if share == 0:
         return (
-            "The names by mean return (Bear, Chop, Bull) only order the training means: before none of these months did "
-            "the states' mean returns differ significantly out-of-sample."
+            "The names by mean return (Bear, Chop, Bull) only order the training means: before none of these months "
+            "did the states' mean returns differ significantly out-of-sample."
         )
     return (
         f"Before the months of {share:.0%} of the bars the states' mean returns had differed out-of-sample (HAC t > 2)."
