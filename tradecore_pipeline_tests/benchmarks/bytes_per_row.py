@@ -40,13 +40,15 @@ def main() -> None:
         metadata = [pq.ParquetFile(s.path).metadata.row_group(0) for s in stored]
     prices = sum(group.column(index).total_compressed_size for group in metadata for index in range(1, 5)) / rows
     snappy = sum(_default_size(_as_floats(table), "snappy") for _, table in days) / rows
+    ours = sum(s.bytes for s in stored) / rows
     zstd = sum(_default_size(_as_floats(table), "zstd") for _, table in days) / rows
     print_report(
         name="bytes_per_row",
-        ours=sum(s.bytes for s in stored) / rows,
+        ours=ours,
         peer=snappy,
         peer_name=f"pyarrow {pa.__version__} defaults (float64, dictionaries, snappy)",
         unit="bytes/row",
+        ratio=snappy / ours,
         equal=equal,
         n=rows,
         note=f"{source}; all columns and the footer; our prices take {prices:.1f}; the peer with zstd {zstd:.1f}; "

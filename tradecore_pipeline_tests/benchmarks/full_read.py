@@ -40,6 +40,7 @@ def main() -> None:
         peer=theirs,
         peer_name=f"pandas {pd.__version__} read_parquet per file",
         unit="s",
+        ratio=theirs / ours,
         equal=bool((mine[names].to_numpy() == other[names].to_numpy()).all() and (mine.index == other.index).all()),
         n=rows,
         note=f"{source}; {DAYS} daily files; 180 days in {half * 1e3:.0f} ms",

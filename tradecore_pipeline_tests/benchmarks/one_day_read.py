@@ -45,6 +45,7 @@ def main() -> None:
         peer=theirs * 1e3,
         peer_name=f"duckdb {duckdb.__version__} glob + filter",
         unit="ms",
+        ratio=theirs / ours,
         equal=equal,
         n=1440,
         note=f"{source}; {DAYS} daily files; the same day through the SQL view {by_view * 1e3:.0f} ms",

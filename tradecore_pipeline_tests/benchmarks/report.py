@@ -19,17 +19,24 @@ def interleaved(ours: Callable[[], object], peer: Callable[[], object], *, repea
 
 
 def print_report(
-    *, name: str, ours: float, peer: float, peer_name: str, unit: str, equal: bool, n: int, note: str
+    *, name: str, ours: float, peer: float, peer_name: str, unit: str, ratio: float, equal: bool, n: int, note: str
 ) -> None:
+    """``ratio`` is above 1 where ours is better; ``equal`` is true only if the results were compared and agree."""
     line = {
         "name": name,
         "ours": ours,
         "peer": peer,
         "peer_name": peer_name,
         "unit": unit,
-        "ratio": peer / ours,
+        "ratio": ratio,
         "equal": equal,
         "n": n,
         "note": note,
     }
-    sys.stdout.write(json.dumps(line) + "\n")
+    say(json.dumps(line))
+
+
+def say(line: str) -> None:
+    """One line of output, at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

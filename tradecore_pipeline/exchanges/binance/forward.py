@@ -81,17 +81,22 @@ def open_interest(rest: BinanceRest, listed: Listed, *, start: datetime, end: da
     return _read(page, OPEN_INTEREST, host=host, start=start, end=end)
 
 
+def newest_key(rest: BinanceRest, listed: Listed, table: Table) -> datetime | None:
+    """The newest published row's key, or None where nothing was ever published."""
+    method, params, parse = _NEWEST[table.name]
+    if listed.market_type == SPOT:
+        method = "publicGetKlines"
+    page = rest.page(listed, method, params | {"limit": 1}, partial(parse, name=f"REST {table.name}"))
+    return page.rows.column(table.key)[-1].as_py() if page.rows.num_rows else None
+
+
 def check_silence(rest: BinanceRest, listed: Listed, table: Table, *, since: datetime) -> None:
     """Make sure that an answer without rows from ``since`` on is no lie: the newest row must lie before that.
 
     Raises:
         InvalidDataError: it does not.
     """
-    method, params, parse = _NEWEST[table.name]
-    if listed.market_type == SPOT:
-        method = "publicGetKlines"
-    page = rest.page(listed, method, params | {"limit": 1}, partial(parse, name=f"REST {table.name}"))
-    newest: datetime | None = page.rows.column(table.key)[-1].as_py() if page.rows.num_rows else None
+    newest = newest_key(rest, listed, table)
     if newest is None or newest >= since:
         raise InvalidDataError(
             f"{rest.endpoint(listed.market_type).host} contradicts itself about {table.name} of {listed.symbol}: "

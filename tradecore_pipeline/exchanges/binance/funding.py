@@ -20,7 +20,18 @@ from tradecore_pipeline.exchanges.binance.listing import Beginnings
 from tradecore_pipeline.exchanges.binance.parse import funding_csv, with_intervals
 from tradecore_pipeline.exchanges.binance.rest import BinanceRest, NotListedError
 from tradecore_pipeline.exchanges.binance.symbols import Listed
-from tradecore_pipeline.exchanges.pieces import LATE_ROWS, ONE_DAY, Asked, Piece, Verdict, assemble, cut, judge, merge
+from tradecore_pipeline.exchanges.pieces import (
+    LATE_ROWS,
+    ONE_DAY,
+    Asked,
+    Piece,
+    Verdict,
+    assemble,
+    cut,
+    judge,
+    merge,
+    nothing,
+)
 
 FUNDING = "fundingRate"
 LONGEST_INTERVAL = timedelta(hours=8)
@@ -49,8 +60,22 @@ class FundingRoute:
                 break
             early += 1
             yield before
-        if days[early:]:
+        if days[early:] and self._never_published(listed):
+            yield from (self._not_published(listed, day) for day in days[early:])
+        elif days[early:]:
             yield from self._listed_days(listed, days[early:], now=now)
+
+    def _never_published(self, listed: Listed) -> bool:
+        """Whether neither the archive nor REST has a single settlement: recorded files may hold bars alone."""
+        if self._beginnings.first_file(listed, FUNDING, MONTHLY) is not None:
+            return False
+        return forward.newest_key(self._rest, listed, FUNDING_RATES) is None
+
+    def _not_published(self, listed: Listed, day: date) -> FetchedDay:
+        listing = self._files.listing(listed, MONTHLY, FUNDING)
+        reason = f"not published: neither the archive nor REST has any funding rate of {listed.symbol}"
+        piece = nothing(FUNDING_RATES, host=listing.host, market=listing.market)
+        return assemble(listed.instrument, FUNDING_RATES, day, piece, Verdict((), complete=True, reason=reason))
 
     def _before_listing(self, listed: Listed, day: date) -> FetchedDay | None:
         """The empty day before listing. The archive's first month may begin before the instrument did."""

@@ -1,0 +1,93 @@
+"""A recorded exchange in a process of its own, as a benchmark's other side, and ccxt pointed at it."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ccxt
+
+from tradecore_pipeline.cli.services import HOST, stop
+from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.time import utc_now
+from tradecore_pipeline.exchanges import make_exchange
+from tradecore_pipeline.exchanges.base import Exchange
+
+INSTRUMENT = Instrument("binance", "BTC/USDT")
+_PAGE_ROWS = 1000
+_MINUTE_MS = 60_000
+
+
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def recorded_exchange(folder: Path) -> Iterator[str]:
+    """Serves the archive ``folder`` and REST over the same files; gives the base URL."""
+    port = unused_port()
+    command = [sys.executable, "-c", "from tradecore_pipeline.cli import main; main()", "simulator"]
+    process = subprocess.Popen(  # noqa: S603 (our own command)
+        [*command, "--port", str(port), "--archive-dir", str(folder)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        _wait(process, port)
+        yield f"http://{HOST}:{port}"
+    finally:
+        stop(process)
+
+
+def _wait(process: "subprocess.Popen[bytes]", port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError("the recorded exchange did not start")
+
+
+def our_exchange(url: str, *, workers: int) -> Exchange:
+    return make_exchange(
+        "binance",
+        archive_url=url,
+        listing_url=url,
+        futures_rest_url=url,
+        spot_rest_url=url,
+        timeout_seconds=20,
+        retries=2,
+        workers=workers,
+        clock=utc_now,
+    )
+
+
+def ccxt_exchange(url: str, *, limited: bool) -> Any:
+    """ccxt's spot exchange talking to ``url``, its own pacing on or off."""
+    exchange = ccxt.binance({"enableRateLimit": limited, "options": {"fetchMarkets": {"types": ["spot"]}}})
+    for name, address in exchange.urls["api"].items():
+        if isinstance(address, str):
+            exchange.urls["api"][name] = address.replace("/".join(address.split("/")[:3]), url)
+    exchange.load_markets()
+    return exchange
+
+
+def ccxt_pages(exchange: Any, first_ms: int, end_ms: int) -> list[list[float]]:
+    """Minutes in [first_ms, end_ms), page by page, as everybody's loop does it."""
+    rows: list[list[float]] = []
+    since = first_ms
+    while since < end_ms:
+        page = exchange.fetch_ohlcv(INSTRUMENT.symbol, "1m", since=since, limit=_PAGE_ROWS)
+        if not page:
+            break
+        rows += page
+        since = page[-1][0] + _MINUTE_MS
+    return [row for row in rows if row[0] < end_ms]
