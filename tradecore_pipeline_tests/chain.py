@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,11 +68,17 @@ class Chain:
         return Adapters(self.settings, clock=lambda: NOW)
 
 
-def run_small_chain(home: Path, url: str) -> Chain:
-    """The whole chain in a new home."""
+def run_small_chain(home: Path, url: str, last: date) -> Chain:
+    """The whole chain in a new home, up to ``last``."""
     settings = small_settings(home, url)
     with Session(settings) as session:
-        return Chain(settings, run_chain(session, BTC, HOUR, list(day_range(FIRST, TODAY))))
+        return Chain(settings, run_chain(session, BTC, HOUR, list(day_range(FIRST, last))))
+
+
+def copy_home(chain: Chain, home: Path) -> Settings:
+    """Settings of a copy of the chain's home; the models are read where they are."""
+    shutil.copytree(chain.settings.home, home, ignore=shutil.ignore_patterns("mlartifacts", "mlflow.db*"))
+    return chain.settings.model_copy(update={"home": home, "mlflow_tracking_uri": chain.settings.mlflow_uri})
 
 
 def lake_files(home: Path, table: str = "") -> dict[str, bytes]:

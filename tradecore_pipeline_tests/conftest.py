@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tradecore_pipeline_tests.chain import END, NOW, SEED, START, Chain
+from tradecore_pipeline_tests.chain import END, NOW, SEED, START, TODAY, Chain
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -28,4 +28,4 @@ def simulator_url() -> Iterator[str]:
 def chain(simulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> Chain:
     from tradecore_pipeline_tests.chain import run_small_chain  # noqa: PLC0415 (as above)
 
-    return run_small_chain(tmp_path_factory.mktemp("chain"), simulator_url)
+    return run_small_chain(tmp_path_factory.mktemp("chain"), simulator_url, TODAY)

@@ -1,5 +1,7 @@
 """The `tradecore` command: one line of error instead of a traceback, and exit codes 0, 1 (failure), 2 (usage)."""
 
+import logging
+import os
 import sys
 import warnings
 
@@ -10,6 +12,16 @@ from tradecore_pipeline.domain.errors import TradecoreError, UsageError
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    code = run()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The bindings of torch and DuckDB report each other's leaks, a page of them, while an interpreter is torn down.
+    os._exit(code)
+
+
+def run() -> int:
+    """Run the command line and return its exit code."""
     # Dagster's own notices about its interfaces are for whoever writes definitions, not for whoever runs them.
     warnings.filterwarnings(
         "ignore", message=r"(?s).*(MultiPartitionMapping|backfill_policy|allow_nonexistent_upstream_partitions)"
@@ -18,12 +30,15 @@ def main() -> None:
 
     try:
         app()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
     except UsageError as error:
-        sys.exit(_complain(error, 2))
+        return _complain(error, 2)
     except TradecoreError as error:
-        sys.exit(_complain(error, 1))
+        return _complain(error, 1)
     except KeyboardInterrupt:
-        sys.exit(_complain("interrupted: what was finished is kept, the same command goes on from there", 130))
+        return _complain("interrupted: what was finished is kept, the same command goes on from there", 130)
+    return 0
 
 
 def _complain(message: object, code: int) -> int:

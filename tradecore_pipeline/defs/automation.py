@@ -1,6 +1,6 @@
 """Schedules: hourly for days, monthly for models. They start stopped; the UI's switch turns them on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 import dagster as dg
@@ -9,8 +9,8 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from tradecore_pipeline.defs import features, market_data, regimes, training, tuning
 from tradecore_pipeline.defs.resources import Adapters
 from tradecore_pipeline.domain.instruments import Instrument
-from tradecore_pipeline.domain.tables import BARS, BARS_1M, MARKET_DATA
-from tradecore_pipeline.domain.time import Timeframe, add_months, day_range, month_of
+from tradecore_pipeline.domain.tables import BARS, BARS_1M, MARKET_DATA, REGIMES
+from tradecore_pipeline.domain.time import Timeframe, add_months, day_range, month_of, month_range
 from tradecore_pipeline.settings import Settings
 
 ALL_ASSETS = "__ASSET_JOB"
@@ -37,10 +37,10 @@ def build(settings: Settings, adapters: Adapters) -> dg.Definitions:
         description="Market data and features from the oldest day that is not complete to today; regimes where the "
         "month's models are there.",
     )
-    def hourly(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    def hourly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         today = context.scheduled_execution_time.date()
-        for instrument in settings.parsed_instruments:
-            yield from hourly_requests(adapters, context.instance, instrument, today)
+        answers = [hourly_request(adapters, context.instance, i, today) for i in settings.parsed_instruments]
+        return _one_tick(answers)
 
     @dg.schedule(
         name="monthly",
@@ -50,32 +50,42 @@ def build(settings: Settings, adapters: Adapters) -> dg.Definitions:
         description="On the 1st: the digest of the month that ended, then tuning and models of the month that begins, "
         "then the days that waited. Every tick asks for the next step that is missing, so a failed one is tried again.",
     )
-    def monthly(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    def monthly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         today = context.scheduled_execution_time.date()
-        for instrument in settings.parsed_instruments:
-            for timeframe in settings.parsed_timeframes:
-                yield rollover_request(adapters, context.instance, instrument, timeframe, today)
+        answers = [
+            rollover_request(adapters, context.instance, instrument, timeframe, today)
+            for instrument in settings.parsed_instruments
+            for timeframe in settings.parsed_timeframes
+        ]
+        return _one_tick(answers)
 
     return dg.Definitions(schedules=[hourly, monthly])
 
 
-def hourly_requests(
+def _one_tick(answers: Sequence[dg.RunRequest | dg.SkipReason]) -> list[dg.RunRequest] | dg.SkipReason:
+    """What a tick may say: Dagster takes requests, or one reason, never both."""
+    requests = [answer for answer in answers if isinstance(answer, dg.RunRequest)]
+    reasons = [answer.skip_message or "" for answer in answers if isinstance(answer, dg.SkipReason)]
+    return requests or dg.SkipReason("; ".join(reasons))
+
+
+def hourly_request(
     adapters: Adapters, instance: dg.DagsterInstance, instrument: Instrument, today: date
-) -> list[dg.RunRequest | dg.SkipReason]:
+) -> dg.RunRequest | dg.SkipReason:
     """What brings an instrument's days up to date: one run, from its oldest day that is not complete."""
     first = oldest_incomplete_day(adapters, instrument, today)
     if first is None:
-        return [dg.SkipReason(f"{instrument} has no days yet: launch a first backfill")]
+        return dg.SkipReason(f"{instrument} has no days yet: launch a first backfill")
     last = min(today, first + (adapters.settings.days_per_run - 1) * _ONE_DAY)
     assets = [
         market_data.asset_key(t.name) for t in MARKET_DATA.values() if instrument.is_perpetual or not t.perpetual_only
     ]
     for timeframe in adapters.settings.parsed_timeframes:
         assets += [features.asset_key(timeframe, name) for name in (BARS.name, features.FEATURES.name)]
-        months = {month_of(first), month_of(last)}
+        months = set(month_range(first, last))
         if months <= modelled_months(instance, instrument, timeframe):
             assets.append(regimes.asset_key(timeframe))
-    return [_request(assets, instrument, first, last, run_key=f"hourly|{instrument}|{adapters.clock():%Y-%m-%dT%H}")]
+    return _request(assets, instrument, first, last, run_key=f"hourly|{instrument}|{adapters.clock():%Y-%m-%dT%H}")
 
 
 def oldest_incomplete_day(adapters: Adapters, instrument: Instrument, today: date) -> date | None:
@@ -113,12 +123,33 @@ def rollover_request(
     if month not in modelled_months(instance, instrument, timeframe):
         assets = [tuning.asset_key(timeframe), *training.asset_keys(timeframe)]
         return _request(assets, instrument, month, month, tags=tag)
-    regime_key = regimes.asset_key(timeframe)
-    published = _dates(instance.get_materialized_partitions(regime_key), instrument)
-    waiting = [day for day in day_range(month, today) if day not in published and f"{day}|{instrument}" in feature_days]
+    waiting = [
+        day
+        for day in waiting_days(adapters, instance, instrument, timeframe, today)
+        if f"{day}|{instrument}" in feature_days
+    ]
     if waiting:
-        return _request([regime_key], instrument, waiting[0], waiting[-1], tags=tag)
+        return _request([regimes.asset_key(timeframe)], instrument, waiting[0], waiting[-1], tags=tag)
     return dg.SkipReason(f"{name}: everything is there")
+
+
+def waiting_days(
+    adapters: Adapters, instance: dg.DagsterInstance, instrument: Instrument, timeframe: Timeframe, today: date
+) -> list[date]:
+    """The days whose regimes waited for the models of ``today``'s month.
+
+    Those of the month so far that were never published, and the last day of the month before: its last bar closes as
+    the month begins, when the hourly schedule publishes nothing until the month has models.
+    """
+    month = month_of(today)
+    published = _dates(instance.get_materialized_partitions(regimes.asset_key(timeframe)), instrument)
+    waiting = [day for day in day_range(month, today) if day not in published]
+    ended = month - _ONE_DAY
+    if month_of(ended) in modelled_months(instance, instrument, timeframe) and features.is_stale(
+        adapters, REGIMES, instrument, ended, timeframe=timeframe
+    ):
+        waiting.insert(0, ended)
+    return waiting
 
 
 def _dates(keys: set[str], instrument: Instrument) -> set[date]:

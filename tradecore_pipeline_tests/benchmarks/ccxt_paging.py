@@ -47,7 +47,7 @@ def main() -> None:
         ratio=peer_seconds / our_seconds,
         equal=[list(row) for row in zip(*prices, strict=True)] == [row[1:] for row in pages],
         n=rows.num_rows,
-        note=f"{source}; both paced by ccxt; ours checks every payload and keeps all eleven columns, prices exact; what "
+        note=f"{source}; both paced by ccxt; ours checks every payload and keeps all columns, prices exact; what "
         "makes years of history fast is the archive (archive_ingest), not this route",
     )
 

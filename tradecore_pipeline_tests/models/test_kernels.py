@@ -85,6 +85,29 @@ def test_an_80_sigma_bar_does_not_underflow() -> None:
     assert transitions.sum() == pytest.approx(100, rel=1e-9)
 
 
+def test_a_bar_that_only_an_unreachable_state_explains_is_judged_by_the_reachable_ones() -> None:
+    start, transmat = np.array([1.0, 0.0]), np.array([[1.0, 0.0], [0.0, 1.0]])
+    log_likelihood = np.zeros((30, 2))
+    log_likelihood[10] = [-5000.0, 0.0]
+    filtered, log_density = forward_filter(start, transmat, log_likelihood)
+    total, gamma, transitions = expectation(start, transmat, log_likelihood)
+    assert log_density[10] == total == -5000
+    np.testing.assert_array_equal(filtered, np.tile([1.0, 0.0], (30, 1)))
+    np.testing.assert_array_equal(gamma, filtered)
+    np.testing.assert_array_equal(transitions, [[29.0, 0.0], [0.0, 0.0]])
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8, 100, 1999])
+def test_later_rows_change_no_bit_of_the_filter(rows: int) -> None:
+    start, transmat, _ = chain(8)
+    X = np.random.default_rng(8).standard_t(3, size=(2000, 2))
+    means, scales, dfs = np.zeros((3, 2)), np.array([[0.5], [1.0], [2.0]]) * np.ones(2), np.full((3, 2), 4.0)
+    whole = forward_filter(start, transmat, student_t_log_likelihood(X, means, scales, dfs))
+    part = forward_filter(start, transmat, student_t_log_likelihood(X[:rows], means, scales, dfs))
+    for found, expected in zip(part, whole, strict=True):
+        np.testing.assert_array_equal(found, expected[:rows])
+
+
 def test_a_bar_that_no_reachable_state_allows_says_so_and_leaves_the_prediction() -> None:
     out = np.empty(2)
     assert filter_step(np.array([1.0, 0.0]), np.array([-np.inf, 0.0]), out) == -np.inf

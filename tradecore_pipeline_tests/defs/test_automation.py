@@ -1,0 +1,224 @@
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.test_utils import create_run_for_test
+
+from tradecore_pipeline.defs import features, market_data, regimes, training, tuning
+from tradecore_pipeline.defs.automation import (
+    ROLLOVER_TAG,
+    hourly_request,
+    oldest_incomplete_day,
+    rollover_request,
+)
+from tradecore_pipeline.defs.build import build_definitions
+from tradecore_pipeline.defs.instance import open_instance
+from tradecore_pipeline.defs.resources import Adapters
+from tradecore_pipeline.domain.tables import BARS, BARS_1M, REGIMES
+from tradecore_pipeline.domain.time import day_range
+from tradecore_pipeline.settings import Settings
+from tradecore_pipeline.storage.ledger import LedgerEntry
+from tradecore_pipeline_tests.chain import BTC, HOUR, SPOT
+
+JANUARY, FEBRUARY = date(2025, 1, 1), date(2025, 2, 1)
+LAST_OF_JANUARY = date(2025, 1, 31)
+DIGEST = features.asset_key(HOUR, features.FEATURE_MONTH)
+FEATURES = features.asset_key(HOUR, features.FEATURES.name)
+BAR_KEYS = features.asset_key(HOUR, BARS.name)
+REGIME_KEY = regimes.asset_key(HOUR)
+MODELS = [tuning.asset_key(HOUR), *training.asset_keys(HOUR)]
+DAYS = [market_data.asset_key(name) for name in ("bars_1m", "funding_rates", "open_interest")] + [BAR_KEYS, FEATURES]
+ONE_DAY = timedelta(days=1)
+
+
+class World:
+    """An instance and a ledger in which days and months are done by saying so, and a clock that is set by hand."""
+
+    def __init__(self, home: Path, instance: dg.DagsterInstance) -> None:
+        self.now = datetime(2025, 1, 31, 23, 5, tzinfo=UTC)
+        self.instance = instance
+        self.settings = Settings.load(home=home, instruments=(str(BTC), str(SPOT)))
+        self.adapters = Adapters(self.settings, clock=lambda: self.now)
+
+    def ingested(self, first: date, last: date, *, complete: bool = True) -> None:
+        for day in day_range(first, last):
+            self.adapters.ledger.record(
+                LedgerEntry(
+                    instrument=BTC, dataset=BARS_1M.name, day=day, rows=0, missing=0, gaps=(), source="none",
+                    host="127.0.0.1", market="simulated:test", files=(), sha256="", complete=complete, reason="",
+                    ingested_at=self.now, seconds=0.0, launch="test",
+                )
+            )  # fmt: skip
+
+    def done(self, assets: Iterable[dg.AssetKey], first: date, last: date | None = None) -> None:
+        for asset in assets:
+            for day in day_range(first, last or first):
+                event = dg.AssetMaterialization(asset_key=asset, partition=f"{day}|{BTC}")
+                self.instance.report_runless_asset_event(event)
+
+    def rollover(self) -> dg.RunRequest | dg.SkipReason:
+        return rollover_request(self.adapters, self.instance, BTC, HOUR, self.now.date())
+
+    def hourly(self) -> dg.RunRequest | dg.SkipReason:
+        return hourly_request(self.adapters, self.instance, BTC, self.now.date())
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with open_instance(Settings.load(home=tmp_path)) as instance:
+        yield World(tmp_path, instance)
+
+
+def asked(request: dg.RunRequest | dg.SkipReason) -> tuple[set[dg.AssetKey], str, str]:
+    assert isinstance(request, dg.RunRequest), request
+    first, last = (request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end"))
+    return set(request.asset_selection or ()), first.removesuffix(f"|{BTC}"), last.removesuffix(f"|{BTC}")
+
+
+def reason(answer: dg.RunRequest | dg.SkipReason) -> str:
+    assert isinstance(answer, dg.SkipReason), answer
+    return answer.skip_message or ""
+
+
+def test_a_month_rolls_over_step_by_step(world: World) -> None:
+    world.ingested(JANUARY, LAST_OF_JANUARY - ONE_DAY)
+    world.done([FEATURES], JANUARY, LAST_OF_JANUARY - ONE_DAY)
+    world.now = datetime(2025, 2, 1, 0, 30, tzinfo=UTC)
+    assert "waits for the features of 2025-01-31" in reason(world.rollover())
+    world.ingested(LAST_OF_JANUARY, LAST_OF_JANUARY, complete=False)
+    world.done([FEATURES], LAST_OF_JANUARY)
+    assert "waits for the features of 2025-01-31" in reason(world.rollover()), "the day is stored, but not whole"
+    world.ingested(LAST_OF_JANUARY, LAST_OF_JANUARY)
+    assert asked(world.rollover()) == ({DIGEST}, "2025-01-01", "2025-01-01")
+    world.done([DIGEST], JANUARY)
+    assert asked(world.rollover()) == (set(MODELS), "2025-02-01", "2025-02-01")
+    world.done(MODELS, FEBRUARY)
+    assert "everything is there" in reason(world.rollover()), "the features of 1 February are not there yet"
+    world.done([FEATURES], FEBRUARY)
+    assert asked(world.rollover()) == ({REGIME_KEY}, "2025-02-01", "2025-02-01")
+    world.done([REGIME_KEY], FEBRUARY)
+    assert "everything is there" in reason(world.rollover())
+
+
+def test_all_days_that_waited_for_the_models_are_asked_for_together(world: World) -> None:
+    world.ingested(JANUARY, LAST_OF_JANUARY)
+    world.done([FEATURES], JANUARY, date(2025, 2, 3))
+    world.done([DIGEST], JANUARY)
+    world.done(MODELS, FEBRUARY)
+    world.now = datetime(2025, 2, 4, 0, 15, tzinfo=UTC)
+    assert asked(world.rollover()) == ({REGIME_KEY}, "2025-02-01", "2025-02-03")
+
+
+def test_the_last_day_of_the_month_before_is_published_again_once_it_is_whole(world: World) -> None:
+    world.done([FEATURES], JANUARY, FEBRUARY)
+    world.done([DIGEST, *MODELS], JANUARY)
+    world.done(MODELS, FEBRUARY)
+    world.done([REGIME_KEY], JANUARY, LAST_OF_JANUARY)
+    stored = world.adapters.layout.day(REGIMES.name, BTC, LAST_OF_JANUARY, timeframe=HOUR)
+    stored.parent.mkdir(parents=True)
+    stored.touch()
+    world.now = datetime.now(UTC) + ONE_DAY  # the file is older than what was ingested since
+    world.ingested(JANUARY, LAST_OF_JANUARY)
+    answer = rollover_request(world.adapters, world.instance, BTC, HOUR, FEBRUARY)
+    assert asked(answer) == ({REGIME_KEY}, "2025-01-31", "2025-02-01")
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
+def test_a_step_in_progress_is_not_asked_for_again_and_a_failed_one_is(
+    world: World, status: dg.DagsterRunStatus
+) -> None:
+    world.ingested(JANUARY, LAST_OF_JANUARY)
+    world.done([FEATURES], JANUARY, LAST_OF_JANUARY)
+    world.now = datetime(2025, 2, 1, 1, 0, tzinfo=UTC)
+    request = world.rollover()
+    assert isinstance(request, dg.RunRequest)
+    assert request.run_key is None, "with a run key Dagster would never launch the step a second time"
+    run = create_run_for_test(world.instance, job_name="any", tags=dict(request.tags), status=status)
+    assert "a step is running" in reason(world.rollover())
+    world.instance.report_run_failed(run)
+    assert asked(world.rollover()) == asked(request)
+
+
+def test_the_rollover_of_one_instrument_does_not_wait_for_another(world: World) -> None:
+    world.ingested(JANUARY, LAST_OF_JANUARY)
+    world.done([FEATURES], JANUARY, LAST_OF_JANUARY)
+    world.now = datetime(2025, 2, 1, 1, 0, tzinfo=UTC)
+    tags = {ROLLOVER_TAG: f"{HOUR}|{FEBRUARY}|{SPOT}"}
+    create_run_for_test(world.instance, job_name="any", tags=tags, status=dg.DagsterRunStatus.STARTED)
+    assert asked(world.rollover()) == ({DIGEST}, "2025-01-01", "2025-01-01")
+
+
+def test_hourly_asks_for_days_from_the_oldest_that_is_not_complete(world: World) -> None:
+    assert "launch a first backfill" in reason(world.hourly())
+    world.ingested(date(2025, 1, 20), date(2025, 1, 29))
+    world.ingested(date(2025, 1, 27), date(2025, 1, 27), complete=False)
+    assert asked(world.hourly()) == (set(DAYS), "2025-01-27", "2025-01-31")
+    world.ingested(date(2025, 1, 27), date(2025, 1, 31))
+    assert oldest_incomplete_day(world.adapters, BTC, LAST_OF_JANUARY) == LAST_OF_JANUARY
+    assert asked(world.hourly()) == (set(DAYS), "2025-01-31", "2025-01-31")
+
+
+def test_hourly_publishes_regimes_only_where_every_month_has_models(world: World) -> None:
+    world.ingested(JANUARY, date(2025, 1, 30))
+    world.done(MODELS[:-1], JANUARY)
+    assert REGIME_KEY not in asked(world.hourly())[0], "the forecaster is missing"
+    world.done(MODELS, JANUARY)
+    assert asked(world.hourly()) == ({*DAYS, REGIME_KEY}, "2025-01-31", "2025-01-31")
+    world.now = datetime(2025, 2, 1, 0, 5, tzinfo=UTC)
+    assert asked(world.hourly()) == (set(DAYS), "2025-01-31", "2025-02-01")
+    world.now = datetime(2025, 3, 2, 0, 5, tzinfo=UTC)
+    world.done(MODELS, date(2025, 3, 1))
+    assert asked(world.hourly()) == (set(DAYS), "2025-01-31", "2025-03-02"), "February has no models"
+    world.done(MODELS, FEBRUARY)
+    assert asked(world.hourly())[0] == {*DAYS, REGIME_KEY}
+
+
+def test_hourly_catches_up_one_run_at_a_time(world: World) -> None:
+    world.ingested(date(2024, 6, 1), date(2024, 6, 1), complete=False)
+    last = date(2024, 6, 1) + (world.settings.days_per_run - 1) * ONE_DAY
+    assert asked(world.hourly()) == (set(DAYS), "2024-06-01", str(last))
+
+
+def test_two_ticks_within_one_hour_are_one_run(world: World) -> None:
+    world.ingested(JANUARY, date(2025, 1, 30))
+    first = world.hourly()
+    world.now += timedelta(minutes=20)
+    again = world.hourly()
+    world.now += timedelta(hours=1)
+    later = world.hourly()
+    keys = [request.run_key for request in (first, again, later) if isinstance(request, dg.RunRequest)]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def tick(world: World, name: str) -> tuple[list[dg.RunRequest], str]:
+    """What the schedule called ``name`` answers: its requests and its reason to skip."""
+    definitions = build_definitions(world.settings, world.adapters)
+    schedule = next(s for s in definitions.schedules or [] if s.name == name)
+    assert isinstance(schedule, dg.ScheduleDefinition)
+    with dg.build_schedule_context(
+        instance=world.instance, scheduled_execution_time=world.now, repository_def=definitions.get_repository_def()
+    ) as context:
+        answer = schedule.evaluate_tick(context)
+    return list(answer.run_requests or []), answer.skip_message or ""
+
+
+def test_a_tick_asks_for_the_instrument_that_can_go_on_and_is_not_held_up_by_the_other(world: World) -> None:
+    world.ingested(JANUARY, LAST_OF_JANUARY)
+    world.done([FEATURES], JANUARY, LAST_OF_JANUARY)
+    world.now = datetime(2025, 2, 1, 0, 30, tzinfo=UTC)
+    for name, expected in {
+        "monthly": ({DIGEST}, "2025-01-01", "2025-01-01"),
+        "hourly": (set(DAYS), "2025-02-01", "2025-02-01"),
+    }.items():
+        requests, skipped = tick(world, name)
+        assert [asked(request) for request in requests] == [expected]
+        assert skipped == ""
+
+
+def test_a_tick_without_anything_to_do_says_why_for_every_instrument(world: World) -> None:
+    for name, text in {"monthly": "waits for the features of 2024-12-31", "hourly": "launch a first backfill"}.items():
+        requests, skipped = tick(world, name)
+        assert requests == []
+        assert skipped.count(text) == 2
