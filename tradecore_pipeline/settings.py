@@ -63,40 +63,65 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", toml_file=TOML_FILE)
 
     home: Path = Path(".tradecore")
+    """The folder that everything a run writes lives under; relative to the current directory."""
     instruments: Names = ("binance:BTC/USDT:USDT",)
+    """`exchange:symbol` in ccxt's spelling, comma-separated; a perpetual settles in its quote, spot has bars only."""
     timeframes: Names = ("1h",)
+    """Lengths of bars that get features and models, comma-separated: 5m, 15m, 30m, 1h, 4h, 1d."""
 
     binance_archive_url: Url = "https://data.binance.vision"
+    """The host of Binance's archive (checksummed zips)."""
     binance_archive_listing_url: Url | None = None
     """Where the archive's S3 listing answers; by default Binance's bucket, or the archive itself where changed."""
     binance_rest_url: Url = "https://fapi.binance.com"
+    """The host of Binance's futures endpoints."""
     binance_spot_rest_url: Url = "https://api.binance.com"
+    """The host of Binance's spot endpoints."""
     download_workers: Positive = 4
+    """Files fetched at once."""
     http_timeout_seconds: Positive = 20
+    """Seconds without an answer after which a request is given up."""
     http_retries: Positive = 4
+    """How often a failed request is tried again, with growing pauses."""
 
     days_per_run: Positive = 100
+    """Most days in one Dagster run of a backfill."""
     months_per_run: Positive = 3
+    """Most months of models in one Dagster run of a backfill."""
     training_window_bars: dict[str, Positive] = Field(default_factory=lambda: dict(_WINDOW_BARS))
+    """Bars before a month that its models are trained on, by timeframe; timeframes left out keep their default."""
     minimum_history_fraction: Annotated[float, Field(gt=0, le=1)] = 0.9
     """The share of the training window that must exist, or a month is refused."""
 
     hmm_states: Annotated[int, Field(ge=2, le=5)] = 3
+    """Number of regimes, 2 to 5."""
     hmm_restarts: Positive = 8
+    """Seeded starts of the regime model's fit; the best one is kept."""
     hmm_features: Names = ("scaled_return",)
+    """What regimes are told apart by: scaled_return, log_realized_variance or features of docs/features.md."""
     tuning_trials: Positive = 30
+    """Parameter choices that the monthly study of indicators tries."""
     tuning_folds: Annotated[int, Field(ge=2, le=20)] = 4
+    """Purged folds inside the training window that each choice is scored on, 2 to 20."""
     lstm_hidden: Positive = 32
+    """Width of the LSTM's hidden state."""
     lstm_epochs: Positive = 60
+    """Most passes over the training window; held-out bars stop it earlier."""
     lstm_device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the LSTM is trained; auto takes CUDA where there is a device."""
     random_seed: Annotated[int, Field(ge=0)] = 7
+    """Of every random choice: the same seed and data give the same models."""
 
     dagster_port: Port = 3000
+    """Port of Dagster's UI on 127.0.0.1."""
     mlflow_port: Port = 5500
+    """Port of MLflow's UI on 127.0.0.1."""
     simulator_port: Port = 8790
+    """Port of the simulated exchange on 127.0.0.1."""
     mlflow_tracking_uri: str | None = None
-    """By default a SQLite file in the home."""
+    """Where MLflow keeps runs and models; by default a SQLite file in the home."""
     max_concurrent_runs: Positive = 2
+    """Dagster runs at the same time."""
 
     @field_validator("instruments")
     @classmethod

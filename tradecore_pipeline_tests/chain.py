@@ -1,20 +1,21 @@
 """A small deployment for tests: a short simulated market, settings that fit it, and the whole chain run over it."""
 
+import contextlib
+import io
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tradecore_pipeline.cli.session import Session
-from tradecore_pipeline.cli.work import run_chain
+from tradecore_pipeline.cli import run
 from tradecore_pipeline.defs.resources import Adapters
 from tradecore_pipeline.domain.instruments import Instrument
-from tradecore_pipeline.domain.time import Timeframe, day_range
+from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.exchanges.base import Exchange
 from tradecore_pipeline.settings import Settings
 
@@ -28,6 +29,8 @@ TODAY = NOW.date()
 FIRST = START - timedelta(days=2)
 FEBRUARY, MARCH = date(2025, 2, 1), date(2025, 3, 1)
 ONE_DAY = timedelta(days=1)
+CUT = date(2025, 2, 14)
+"""The first day that tests of causality take away."""
 
 SMALL: dict[str, Any] = {
     "training_window_bars": {"1h": 480},
@@ -48,8 +51,8 @@ def small_settings(home: Path, url: str, **more: Any) -> Settings:
 
 def variables(settings: Settings) -> dict[str, str]:
     """The same settings as environment variables, for commands."""
-    names = ("binance_archive_url", "binance_rest_url", "binance_spot_rest_url", "home", *SMALL)
-    values = {name: getattr(settings, name) for name in names}
+    names = ("binance_archive_url", "binance_rest_url", "binance_spot_rest_url", "home", "mlflow_tracking_uri", *SMALL)
+    values = {name: value for name in names if (value := getattr(settings, name)) is not None}
     texts = {name: json.dumps(v) if isinstance(v, dict) else str(v) for name, v in values.items()}
     lists = {"instruments": ",".join(settings.instruments), "timeframes": ",".join(settings.timeframes)}
     return {f"TRADECORE_{name.upper()}": text for name, text in (texts | lists).items()}
@@ -68,11 +71,48 @@ class Chain:
         return Adapters(self.settings, clock=lambda: NOW)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind on its way out."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The object on the last line of stdout."""
+        return json.loads(self.out.splitlines()[-1])
+
+
+def tradecore(settings: Settings, *arguments: str, cwd: Path | None = None) -> Outcome:
+    """`tradecore <arguments>` in this process, under these settings, in the folder that holds the home."""
+    out, err, before = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = ["tradecore", *arguments]
+    try:
+        with (
+            set_variables(variables(settings)),
+            contextlib.chdir(cwd or settings.home.parent),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            code = run()
+    finally:
+        sys.argv = before
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
 def run_small_chain(home: Path, url: str, last: date) -> Chain:
-    """The whole chain in a new home, up to ``last``."""
+    """`tradecore run` in a new home, from two days before the market began up to ``last``."""
     settings = small_settings(home, url)
-    with Session(settings) as session:
-        return Chain(settings, run_chain(session, BTC, HOUR, list(day_range(FIRST, last))))
+    outcome = tradecore(settings, "run", str(BTC), *span(FIRST, last), "--timeframe", "1h", "--json")
+    assert outcome.code == 0, outcome.err
+    return Chain(settings, outcome.json)
+
+
+def span(first: date, last: date) -> tuple[str, ...]:
+    """Days as options."""
+    return "--from", str(first), "--to", str(last)
 
 
 def copy_home(chain: Chain, home: Path) -> Settings:
@@ -87,7 +127,7 @@ def lake_files(home: Path, table: str = "") -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in sorted((root / table).rglob("*")) if p.is_file()}
 
 
-@contextmanager
+@contextlib.contextmanager
 def set_variables(values: dict[str, str]) -> Iterator[None]:
     """These environment variables, and afterwards those from before."""
     before = dict(os.environ)

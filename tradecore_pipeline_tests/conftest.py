@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tradecore_pipeline_tests.chain import END, NOW, SEED, START, TODAY, Chain
+from tradecore_pipeline.domain.time import day_start
+from tradecore_pipeline_tests.chain import CUT, END, NOW, ONE_DAY, SEED, START, TODAY, Chain, run_small_chain
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -26,6 +27,15 @@ def simulator_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def chain(simulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> Chain:
-    from tradecore_pipeline_tests.chain import run_small_chain  # noqa: PLC0415 (as above)
-
     return run_small_chain(tmp_path_factory.mktemp("chain"), simulator_url, TODAY)
+
+
+@pytest.fixture(scope="session")
+def past_chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    """The same chain on an exchange that has seen nothing from ``CUT`` on but the two days its archive is late."""
+    from tradecore_pipeline.simulator.parameters import demo_parameters  # noqa: PLC0415 (as above)
+    from tradecore_pipeline.simulator.server import build_simulated, running  # noqa: PLC0415 (as above)
+
+    now = day_start(CUT) + 2 * ONE_DAY
+    with running(build_simulated(demo_parameters(), SEED, start=START, end=END, now=now)) as url:
+        yield run_small_chain(tmp_path_factory.mktemp("past"), url, CUT - ONE_DAY)

@@ -100,11 +100,16 @@ def run_demo(settings: Settings, days: int) -> dict[str, Any]:
             "gaps": sum(len(e.gaps) for e in entries),
             "seconds": session.seconds,
             **scores,
-            "log_score": float(regimes["log_score"].mean()),
-            "har_log_score": float(regimes["har_log_score"].mean()),
+            "log_score": mean_score(regimes, "log_score"),
+            "har_log_score": mean_score(regimes, "har_log_score"),
             "report": str(report),
             "home": str(settings.home),
         }
+
+
+def mean_score(regimes: pd.DataFrame, column: str) -> float:
+    """The mean of a score column over the bars that have one."""
+    return float(np.nanmean(regimes[column].to_numpy(dtype=np.float64)))
 
 
 def score_against_truth(regimes: pd.DataFrame) -> dict[str, float]:

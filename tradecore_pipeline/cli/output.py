@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
@@ -60,7 +60,7 @@ class StageProgress:
         self._task: Any = None
 
     @contextmanager
-    def stage(self, title: str, total: int) -> Iterator[None]:
+    def stage(self, title: str, total: int) -> Generator[None]:
         """Show a bar for ``total`` partitions while the body works."""
         console = Console(stderr=True)
         if not console.is_terminal:

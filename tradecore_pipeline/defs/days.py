@@ -1,6 +1,7 @@
 """Daily tables: which days are there, up to when they are known, and how they are stored and reported."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import dagster as dg
@@ -49,25 +50,33 @@ def first_listed_day(adapters: Adapters, instrument: Instrument) -> date:
     return adapters.ledger.first_day(BARS_1M.name, instrument) or date.min.replace(year=1970)
 
 
-def publish_days(
-    context: dg.AssetExecutionContext,
-    adapters: Adapters,
-    table: Table,
-    instrument: Instrument,
-    frame: pd.DataFrame,
-    first: date,
-    last: date,
-    *,
-    timeframe: Timeframe,
-    plot: str,
-) -> None:
-    """Store and report each day from ``first`` to ``last`` of ``frame``, one after the other."""
-    for day in day_range(first, last):
-        start = day_start(day)
-        rows = frame.loc[start : start + _ONE_DAY - timedelta(microseconds=1)]
-        stored = adapters.lake.publish(table, instrument, day, rows, timeframe=timeframe)
-        metadata: dict[str, object] = {"dagster/row_count": stored.rows, "sha256": stored.sha256}
-        values = rows[plot].dropna().tolist()
-        if len(values) > 1:
-            metadata[plot] = sparkline(values, f"{plot} over the day")
-        report(context, adapters, f"{day}|{instrument}", metadata)
+@dataclass(frozen=True)
+class DailyTable:
+    """A table of one timeframe and what a person wants to see of each of its days."""
+
+    table: Table
+    timeframe: Timeframe
+    plot: str
+    """The column that is drawn."""
+    describe: Callable[[pd.DataFrame], Mapping[str, object]] = lambda _: {}
+    """More to say about a day's rows."""
+
+    def publish(
+        self,
+        context: dg.AssetExecutionContext,
+        adapters: Adapters,
+        instrument: Instrument,
+        frame: pd.DataFrame,
+        first: date,
+        last: date,
+    ) -> None:
+        """Store and report each day from ``first`` to ``last`` of ``frame``, one after the other."""
+        for day in day_range(first, last):
+            start = day_start(day)
+            rows = frame.loc[start : start + _ONE_DAY - timedelta(microseconds=1)]
+            stored = adapters.lake.publish(self.table, instrument, day, rows, timeframe=self.timeframe)
+            metadata = {"dagster/row_count": stored.rows, "sha256": stored.sha256, **self.describe(rows)}
+            values = rows[self.plot].dropna().tolist()
+            if len(values) > 1:
+                metadata[self.plot] = sparkline(values, f"{self.plot} over the day")
+            report(context, adapters, f"{day}|{instrument}", metadata)

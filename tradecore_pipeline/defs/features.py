@@ -8,7 +8,7 @@ import dagster as dg
 import pandas as pd
 
 from tradecore_pipeline.defs import market_data
-from tradecore_pipeline.defs.days import first_listed_day, known_until, publish_days, require_days
+from tradecore_pipeline.defs.days import DailyTable, first_listed_day, known_until, require_days
 from tradecore_pipeline.defs.partitions import (
     Partitions,
     months_that_hold,
@@ -68,42 +68,38 @@ def build(settings: Settings, partitions: Partitions) -> dg.Definitions:
 
 
 def _chain(timeframe: Timeframe, settings: Settings, partitions: Partitions) -> list[dg.AssetsDefinition]:
-    daily: dict[str, Any] = {
-        "partitions_def": partitions.days,
-        "backfill_policy": dg.BackfillPolicy.multi_run(settings.days_per_run),
-        "group_name": STAGE,
-        "owners": ["team:research"],
-    }
-    monthly = daily | {
-        "partitions_def": partitions.months,
-        "backfill_policy": dg.BackfillPolicy.multi_run(settings.months_per_run),
-    }
     return [
-        _bars_asset(timeframe, daily),
-        _features_asset(timeframe, daily, partitions),
-        _feature_month_asset(timeframe, monthly),
+        _bars_asset(timeframe, settings, partitions),
+        _features_asset(timeframe, settings, partitions),
+        _feature_month_asset(timeframe, settings, partitions),
     ]
 
 
-def _bars_asset(timeframe: Timeframe, shared: dict[str, Any]) -> dg.AssetsDefinition:
+def _bars_asset(timeframe: Timeframe, settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+    table = DailyTable(BARS, timeframe, plot="close")
+
     @dg.asset(
         key=asset_key(timeframe, BARS.name),
         deps=[dg.AssetDep(market_data.asset_key(BARS_1M.name), partition_mapping=same_instrument(first_offset=-1))],
         kinds={"parquet", "numpy"},
         description=f"{timeframe} bars aggregated from the 1-minute bars, with the realized variance of their minutes. "
         "A bar without minutes is absent; `minutes` says how many went into each.",
-        **shared,
+        partitions_def=partitions.days,
+        backfill_policy=dg.BackfillPolicy.multi_run(settings.days_per_run),
+        group_name=STAGE,
+        owners=["team:research"],
     )
     def bars(context: dg.AssetExecutionContext, adapters: dg.ResourceParam[Adapters]) -> None:
         with guarded(context, adapters):
             for instrument, stretch in _stretches(context):
                 frame = compute_bars(adapters, instrument, *stretch, timeframe=timeframe)
-                publish_days(context, adapters, BARS, instrument, frame, *stretch, timeframe=timeframe, plot="close")
+                table.publish(context, adapters, instrument, frame, *stretch)
 
     return bars
 
 
-def _features_asset(timeframe: Timeframe, shared: dict[str, Any], partitions: Partitions) -> dg.AssetsDefinition:
+def _features_asset(timeframe: Timeframe, settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+    table = DailyTable(FEATURES, timeframe, plot="volatility_14")
     reach = -warm_up_days(timeframe)
     deps = [dg.AssetDep(asset_key(timeframe, BARS.name), partition_mapping=same_instrument(first_offset=reach))]
     if partitions.perpetual_days is not None:
@@ -119,20 +115,21 @@ def _features_asset(timeframe: Timeframe, shared: dict[str, Any], partitions: Pa
         kinds={"parquet", "pandas"},
         description=f"Features known at the close of each {timeframe} bar (docs/features.md lists them). Null where "
         "the warm-up reaches back before the first listed bar, and where a source has no rows.",
-        **shared,
+        partitions_def=partitions.days,
+        backfill_policy=dg.BackfillPolicy.multi_run(settings.days_per_run),
+        group_name=STAGE,
+        owners=["team:research"],
     )
     def features(context: dg.AssetExecutionContext, adapters: dg.ResourceParam[Adapters]) -> None:
         with guarded(context, adapters):
             for instrument, stretch in _stretches(context):
                 frame = compute_feature_days(adapters, instrument, *stretch, timeframe=timeframe)
-                publish_days(
-                    context, adapters, FEATURES, instrument, frame, *stretch, timeframe=timeframe, plot="volatility_14"
-                )
+                table.publish(context, adapters, instrument, frame, *stretch)
 
     return features
 
 
-def _feature_month_asset(timeframe: Timeframe, shared: dict[str, Any]) -> dg.AssetsDefinition:
+def _feature_month_asset(timeframe: Timeframe, settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     @dg.asset(
         key=asset_key(timeframe, FEATURE_MONTH),
         deps=[
@@ -142,7 +139,10 @@ def _feature_month_asset(timeframe: Timeframe, shared: dict[str, Any]) -> dg.Ass
         kinds={"json"},
         description="What a month of bars and features amounts to: counts, gaps and a digest of every value. The "
         "models of later months depend on these.",
-        **shared,
+        partitions_def=partitions.months,
+        backfill_policy=dg.BackfillPolicy.multi_run(settings.months_per_run),
+        group_name=STAGE,
+        owners=["team:research"],
     )
     def feature_month(context: dg.AssetExecutionContext, adapters: dg.ResourceParam[Adapters]) -> None:
         with guarded(context, adapters):
@@ -211,7 +211,7 @@ def _perpetual_rows(
 
 def compute_feature_month(
     adapters: Adapters, instrument: Instrument, month: date, *, timeframe: Timeframe
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """The month's digest, over those of its days that have been listed and have begun.
 
     Raises:
@@ -232,7 +232,7 @@ def compute_feature_month(
     )
 
 
-def month_metadata(document: dict[str, object]) -> dict[str, Any]:
+def month_metadata(document: dict[str, Any]) -> dict[str, Any]:
     """What a person wants to see of a month's digest."""
     counts = {name: document[name] for name in ("days", "bars", "missing_bars", "features")}
     return {

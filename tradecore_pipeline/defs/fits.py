@@ -107,7 +107,10 @@ class Month:
             instrument=self.instrument,
             timeframe=self.timeframe,
             month=self.month,
-            parameters=parameters,
+            parameters={
+                name: ", ".join(map(str, value)) if isinstance(value, tuple) else value
+                for name, value in parameters.items()
+            },
             metrics=metrics,
             series=series or {},
             arrays=arrays,
@@ -119,6 +122,8 @@ class Month:
                 "data_bars": str(len(bars)),
                 "data_sha256": frame_digest(bars),
                 "dagster_run_id": run_id,
+                "mlflow.note.content": f"{kind}, {self.instrument}, {self.timeframe}, in force in {self.month:%Y-%m}, "
+                f"trained on bars from {bars.index[0]:%Y-%m-%d %H:%M} to {bars.index[-1]:%Y-%m-%d %H:%M} UTC.",
             },
             figures={},
         )

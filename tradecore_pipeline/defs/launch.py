@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
-from dagster._utils.error import SerializableErrorInfo
+from dagster_shared.error import SerializableErrorInfo
 
 from tradecore_pipeline.defs.partitions import stretches
 from tradecore_pipeline.domain.errors import TradecoreError, UsageError

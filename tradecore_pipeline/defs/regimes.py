@@ -1,12 +1,14 @@
 """Stage regimes: each day's filtered regimes and forecasts, by the models of its month."""
 
+from collections import Counter
 from datetime import date, timedelta
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 
 from tradecore_pipeline.defs import features, training
-from tradecore_pipeline.defs.days import known_until, publish_days, require_days
+from tradecore_pipeline.defs.days import DailyTable, known_until, require_days
 from tradecore_pipeline.defs.fits import Month, load_forecaster, load_regime_model
 from tradecore_pipeline.defs.partitions import Partitions, same_instrument, split_keys, stretches
 from tradecore_pipeline.defs.resources import Adapters, guarded
@@ -32,6 +34,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.Definitions:
 
 
 def _asset(timeframe: Timeframe, settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+    table = DailyTable(REGIMES, timeframe, plot="confidence", describe=day_summary)
     models = [dg.AssetDep(key, partition_mapping=same_instrument()) for key in training.asset_keys(timeframe)]
     month_to_date = same_instrument(first_offset=-_LONGEST_MONTH_DAYS)
 
@@ -43,8 +46,8 @@ def _asset(timeframe: Timeframe, settings: Settings, partitions: Partitions) -> 
         kinds={"parquet"},
         owners=["team:research"],
         deps=[dg.AssetDep(features.asset_key(timeframe, BARS.name), partition_mapping=month_to_date), *models],
-        description=f"Filtered regime probabilities and the forecast density of the next {timeframe} bar, as they "
-        "stood at each bar's close. The models are those of the row's month, trained only on data that ended before it: the "
+        description=f"Filtered regime probabilities and the forecast density of the next {timeframe} bar, as they were "
+        "when each bar closed. The models are those of the row's month, trained only on data that ended before it: the "
         "whole history is out-of-sample.",
     )
     def regimes(context: dg.AssetExecutionContext, adapters: dg.ResourceParam[Adapters]) -> None:
@@ -52,19 +55,17 @@ def _asset(timeframe: Timeframe, settings: Settings, partitions: Partitions) -> 
             for instrument, days in split_keys(context.partition_keys).items():
                 for first, last in month_stretches(days):
                     frame = compute_regimes(adapters, instrument, first, last, timeframe=timeframe)
-                    publish_days(
-                        context,
-                        adapters,
-                        REGIMES,
-                        instrument,
-                        frame,
-                        first,
-                        last,
-                        timeframe=timeframe,
-                        plot="confidence",
-                    )
+                    table.publish(context, adapters, instrument, frame, first, last)
 
     return regimes
+
+
+def day_summary(rows: pd.DataFrame) -> dict[str, object]:
+    """What a person wants to see of a day of regimes."""
+    counts = Counter(rows["volatility_regime"])
+    scores = rows["log_score"].dropna().to_numpy(dtype=np.float64)
+    summary: dict[str, object] = {"regimes": ", ".join(f"{name} {count}" for name, count in counts.most_common())}
+    return summary | ({"log_score": round(float(scores.mean()), 4)} if scores.size else {})
 
 
 def month_stretches(days: list[date]) -> list[tuple[date, date]]:

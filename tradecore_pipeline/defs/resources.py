@@ -1,6 +1,6 @@
 """What the assets work with: the lake, the ledger, the exchanges and the model registry, opened when first used."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from functools import cached_property
@@ -91,7 +91,7 @@ class Adapters:
 
 
 @contextmanager
-def guarded(context: dg.AssetExecutionContext, adapters: Adapters) -> Iterator[None]:
+def guarded(context: dg.AssetExecutionContext, adapters: Adapters) -> Generator[None]:
     """Mark the run with this process, turn our errors into failures that Dagster does not retry, refresh the views."""
     context.instance.add_run_tags(context.run.run_id, {PID_TAG: this_process()})
     try:

@@ -28,6 +28,8 @@ _MONTH = "tradecore.month"
 _DIGEST = "tradecore.model_sha256"
 _BATCH = 1000
 """The most metrics that MLflow takes in one call."""
+_EXPERIMENT_KIND = "mlflow.experimentKind"
+"""Without it the UI guesses, and shows these runs as evaluations of a language model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,11 @@ class ModelRegistry:
         if found is None:
             location = self._artifact_root / re.sub(r"[^\w]+", "-", name)
             with _unless_it_exists():
-                return self._client.create_experiment(name, artifact_location=location.resolve().as_uri())
+                return self._client.create_experiment(
+                    name,
+                    artifact_location=location.resolve().as_uri(),
+                    tags={_EXPERIMENT_KIND: "custom_model_development"},
+                )
             found = self._client.get_experiment_by_name(name)  # another process was faster
         return str(found.experiment_id) if found is not None else ""
 

@@ -94,11 +94,13 @@ def student_t_statistics(X: Floats, gamma: Floats, means: Floats, scales: Floats
     g is the smoothed probability and u = (df + 1) / (df + z^2) the weight that makes a Student-t robust.
     """
     sizes = (0,) * len(means)
-    result, weights = np.zeros((4, *means.shape)), np.empty_like(gamma)
+    result = np.zeros((4, *means.shape))
+    weights, logs = np.empty_like(gamma), np.empty_like(gamma)
     for d in range(X.shape[1]):
         part = np.zeros((4, len(means)))
         _robust_weights(sizes, X[:, d], means[:, d], scales[:, d], dfs[:, d], weights)
-        _add_moments(sizes, X[:, d], gamma, means[:, d], weights, np.log(weights), part)
+        np.log(weights, out=logs)
+        _add_moments(sizes, X[:, d], gamma, means[:, d], weights, logs, part)
         result[:, :, d] = part
     return result
 
@@ -123,7 +125,7 @@ def _shift_rows(sizes: tuple[int, ...], log_likelihood: Floats, shifted: Floats,
 
 @nb.njit(cache=True, nogil=True)
 def _careful_row(predicted: Floats, log_likelihood: Floats, likelihood: Floats, filtered: Floats) -> float:
-    """``filter_step`` from an unnormalised prediction; ``likelihood`` is set anew, relative to the density given back."""
+    """``filter_step`` from an unnormalised prediction; ``likelihood`` is set anew, relative to that density."""
     log_density = filter_step(predicted / predicted.sum(), log_likelihood, filtered)
     for k in range(predicted.shape[0]):
         # Where nothing is allowed (-inf) the bar says nothing; an unreachable state may exceed the reachable ones.

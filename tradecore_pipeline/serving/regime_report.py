@@ -1,5 +1,6 @@
 """One HTML page of published regimes: price by regime, probabilities, volatility against forecast, statistics."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
@@ -136,20 +137,21 @@ def _chart(content: _Content, timeframe: Timeframe) -> go.Figure:
             stackgroup="probability", line={"width": 0}, fillcolor=COLOURS[k], hovertemplate="%{y:.2f}",
             row=2, col=1,
         )  # fmt: skip
-    realized = 100 * np.sqrt(content.bars["realized_variance"])
-    standing = (100 * content.regimes["forecast_volatility"]).shift(1, freq=timeframe.duration)
+    forecast = content.regimes["forecast_volatility"].to_numpy(dtype=np.float64)
+    realized = np.sqrt(content.bars["realized_variance"].to_numpy(dtype=np.float64))
     figure.add_scatter(
-        x=realized.index, y=realized.round(4), name="realized", line={"width": 1, "color": "#b8c0cc"},
+        x=content.bars.index, y=(100 * realized).round(4), name="realized", line={"width": 1, "color": "#b8c0cc"},
         hovertemplate="%{y:.3f}", row=3, col=1,
     )  # fmt: skip
     figure.add_scatter(
-        x=standing.index, y=standing.round(4), name="forecast made one bar before",
+        x=content.regimes.index + timeframe.duration, y=(100 * forecast).round(4), name="forecast made one bar before",
         line={"width": 1.5, "color": "#1c2430"}, hovertemplate="%{y:.3f}", row=3, col=1,
     )  # fmt: skip
     figure.update_layout(
         template="plotly_white", height=900, margin={"l": 60, "r": 20, "t": 60, "b": 40}, hovermode="x unified",
-        legend={"orientation": "h", "y": 1.07, "x": 0}, xaxis_rangeslider_visible=False,
+        legend={"orientation": "h", "y": 1.07, "x": 0.4}, xaxis_rangeslider_visible=False,
     )  # fmt: skip
+    figure.update_annotations(x=0, xanchor="left", yshift=6, font={"size": 14})
     figure.update_yaxes(range=[0, 1], row=2, col=1)
     figure.update_yaxes(type="log", tickvals=[0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10], row=3, col=1)
     return figure
@@ -168,24 +170,31 @@ def _candles(content: _Content) -> pd.DataFrame:
 
 
 def _statistics(content: _Content) -> str:
-    returns = np.log(content.bars["close"]).diff()
-    joined = content.regimes.join(returns.rename("log_return"))
+    close = np.log(content.bars["close"].to_numpy(dtype=np.float64))
+    returns = pd.Series(np.diff(close, prepend=np.nan), index=content.bars.index)
+    own_returns = returns.reindex(content.regimes.index).to_numpy(dtype=np.float64)
+    index = content.regimes["regime_index"].to_numpy()
+    directions = content.regimes["regime"].to_numpy(dtype=str)
     rows: list[str] = []
     for k, name in enumerate(content.names):
-        own = joined[joined["regime_index"] == k]
-        runs = ((joined["regime_index"] == k) & (joined["regime_index"].shift() != k)).sum()
-        names = ", ".join(sorted(own["regime"].unique()))
-        rows.append(
-            f'<tr><td><span class="key" style="background:{COLOURS[k]}"></span>{escape(name)}</td>'
-            f"<td>{escape(names)}</td><td>{len(own)}</td><td>{len(own) / len(joined):.1%}</td><td>{10_000 * own['log_return'].mean():+.2f}</td>"
-            f"<td>{100 * own['log_return'].std():.3f}</td><td>{len(own) / max(1, runs):.1f}</td></tr>"
+        own = index == k
+        stretches = int((own & ~np.concatenate(([False], own[:-1]))).sum())
+        cells = (
+            f'<span class="key" style="background:{COLOURS[k]}"></span>{escape(name)}',
+            escape(", ".join(sorted(set(directions[own])))),
+            f"{own.sum()}",
+            f"{own.mean():.1%}",
+            f"{10_000 * np.nanmean(own_returns[own]):+.2f}",
+            f"{100 * np.nanstd(own_returns[own]):.3f}",
+            f"{own.sum() / max(1, stretches):.1f}",
         )
+        rows.append(_row(cells))
     head = ("regime", "by mean return", "bars", "share", "mean return, bps", "volatility, %", "bars in a row")
     return _table(head, rows)
 
 
 def _direction(regimes: pd.DataFrame) -> str:
-    share = regimes["direction_significant"].mean()
+    share = float(regimes["direction_significant"].to_numpy(dtype=np.float64).mean())
     if share == 0:
         return (
             "The names by mean return (Bear, Chop, Bull) only order the training means: before none of these months "
@@ -197,14 +206,18 @@ def _direction(regimes: pd.DataFrame) -> str:
 
 
 def _scores(regimes: pd.DataFrame) -> str:
-    monthly = regimes.groupby(regimes.index.strftime("%Y-%m"))[["log_score", "har_log_score"]].mean()
-    monthly.loc["all"] = regimes[["log_score", "har_log_score"]].mean()
-    rows = [
-        f"<tr><td>{escape(str(month))}</td><td>{own:.4f}</td><td>{har:.4f}</td><td>{own - har:+.4f}</td></tr>"
-        for month, own, har in monthly.itertuples()
-    ]
+    scores = regimes[["log_score", "har_log_score"]].to_numpy(dtype=np.float64)
+    months = np.array([f"{moment:%Y-%m}" for moment in regimes.index])
+    rows: list[str] = []
+    for month in [*sorted(set(months)), "all"]:
+        own, har = np.nanmean(scores[(months == month) | (month == "all")], axis=0)
+        rows.append(_row((escape(month), f"{own:.4f}", f"{har:.4f}", f"{own - har:+.4f}")))
     return _table(("month", "published forecast", "t-HAR alone", "difference (nats a bar)"), rows)
 
 
-def _table(head: tuple[str, ...], rows: list[str]) -> str:
+def _row(cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _table(head: Sequence[str], rows: Sequence[str]) -> str:
     return f"<table><tr>{''.join(f'<th>{escape(name)}</th>' for name in head)}</tr>{''.join(rows)}</table>"

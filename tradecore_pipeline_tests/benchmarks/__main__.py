@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tradecore_pipeline_tests.benchmarks.report import SKIPPED
+
 _FOLDER = Path(__file__).parent
 _COLUMNS = ("name", "ours", "peer", "unit", "ratio", "equal", "peer_name")
 
@@ -21,8 +23,8 @@ def _defines_main(path: Path) -> bool:
     return any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in body)
 
 
-def run(name: str) -> dict[str, Any] | None:
-    """The benchmark's JSON object, its output passed through as it comes; None if it failed."""
+def run(name: str) -> tuple[int, dict[str, Any] | None]:
+    """The benchmark's exit status and, if that is 0, its JSON object; its output is passed through as it comes."""
     command = [sys.executable, "-m", f"tradecore_pipeline_tests.benchmarks.{name}"]
     last = ""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 (our own modules)
@@ -30,7 +32,7 @@ def run(name: str) -> dict[str, Any] | None:
             sys.stdout.write(line)
             sys.stdout.flush()
             last = line
-    return json.loads(last) if process.returncode == 0 else None
+    return process.returncode, json.loads(last) if process.returncode == 0 else None
 
 
 def main(arguments: list[str]) -> int:
@@ -39,18 +41,23 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"unknown benchmark {' '.join(arguments)}: choose one of {', '.join(known)}\n")
         return 2
     if arguments:
-        return 0 if run(arguments[0]) is not None else 1
-    results = {}
+        return run(arguments[0])[0]
+    found: list[dict[str, Any]] = []
+    others: dict[str, list[str]] = {"skipped": [], "failed": []}
     for name in known:
         sys.stdout.write(f"--- {name}\n")
-        results[name] = run(name)
-    found = [result for result in results.values() if result is not None]
+        sys.stdout.flush()
+        status, result = run(name)
+        if result is not None:
+            found.append(result)
+        else:
+            others["skipped" if status == SKIPPED else "failed"].append(name)
     _print_table(found)
-    failed = [name for name, result in results.items() if result is None]
-    if failed:
-        sys.stdout.write(f"failed: {', '.join(failed)}\n")
+    for what, whose in others.items():
+        if whose:
+            sys.stdout.write(f"{what}: {', '.join(whose)}\n")
     sys.stdout.write(json.dumps(found) + "\n")
-    return 1 if failed else 0
+    return 1 if others["failed"] else 0
 
 
 def _print_table(results: list[dict[str, Any]]) -> None:

@@ -37,7 +37,8 @@ def main() -> None:
         rest.close()
         http.close()
         client.session.close()
-    prices = [rows.column(name).cast("float64").to_pylist() for name in ("open", "high", "low", "close", "volume")]
+    names = ("open", "high", "low", "close", "volume")
+    columns = [[float(value) for value in rows.column(name).to_pylist()] for name in names]
     print_report(
         name="ccxt_paging",
         ours=our_seconds,
@@ -45,7 +46,7 @@ def main() -> None:
         peer_name=f"ccxt {ccxt.__version__} fetch_ohlcv in pages of 1000",
         unit="s",
         ratio=peer_seconds / our_seconds,
-        equal=[list(row) for row in zip(*prices, strict=True)] == [row[1:] for row in pages],
+        equal=[list(row) for row in zip(*columns, strict=True)] == [row[1:] for row in pages],
         n=rows.num_rows,
         note=f"{source}; both paced by ccxt; ours checks every payload and keeps all columns, prices exact; what "
         "makes years of history fast is the archive (archive_ingest), not this route",

@@ -1,17 +1,15 @@
 """Next-bar log density on real BTC hours of 2022, walk-forward, month by month: every model against t-HAR."""
 
-import io
-import json
 import sys
-import zipfile
 from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.csv as pc
+import pyarrow as pa
 from scipy import stats
 
+from tradecore_pipeline.domain.tables import BARS_1M
 from tradecore_pipeline.domain.time import Timeframe, add_months, day_start, month_range
 from tradecore_pipeline.features.bars import aggregate_bars
 from tradecore_pipeline.features.tuned import DEFAULT_PARAMETERS, tuned_features
@@ -26,27 +24,21 @@ from tradecore_pipeline.models.seasonality import SeasonalScale
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.validation.scores import hac_mean
 from tradecore_pipeline.validation.walk_forward import training_window
+from tradecore_pipeline_tests.benchmarks.bars import VARIABLE, recorded_day, recorded_zips
+from tradecore_pipeline_tests.benchmarks.report import SKIPPED, print_report, say
 
-DATA = Path(__file__).parents[3] / "shared/realdata/binance_vision/data/spot/daily/klines/BTCUSDT/1m"
 HOUR = Timeframe.parse("1h")
 MONTHS = tuple(month_range(date(2022, 7, 1), date(2022, 12, 1)))
 REPORTED_FROM = date(2022, 8, 1)
 """The reference figures are for 2022-08 to 2022-12; July is shown beside them."""
 LAGS = 48
 NAMES = ("constant t", "t-HAR", "LSTM", "pool", "t-HMM", "t-HMM + variance")
-_COLUMNS = ("ts_open", "open", "high", "low", "close", "volume", "ts_close_ms", "quote_volume", "trades",
-            "taker_buy_volume", "taker_buy_quote_volume", "ignore")  # fmt: skip
 
 
-def load_bars() -> pd.DataFrame:
-    parts: list[pd.DataFrame] = []
-    for path in sorted(DATA.glob("BTCUSDT-1m-2022-*.zip")):
-        with zipfile.ZipFile(path) as archive:
-            text = archive.read(archive.namelist()[0])
-        table = pc.read_csv(io.BytesIO(text), read_options=pc.ReadOptions(column_names=list(_COLUMNS)))
-        parts.append(table.drop(["ts_close_ms", "ignore"]).to_pandas())
-    minutes = pd.concat(parts)
-    minutes.index = pd.DatetimeIndex(pd.to_datetime(minutes.pop("ts_open"), unit="ms", utc=True), name="ts_open")
+def load_bars(zips: list[Path]) -> pd.DataFrame:
+    days = pa.concat_tables([recorded_day(path)[1] for path in zips])
+    prices = [field.name for field in BARS_1M.schema if pa.types.is_decimal(field.type)]
+    minutes = days.to_pandas().astype(dict.fromkeys(prices, np.float64)).set_index("ts_open")
     return aggregate_bars(minutes, HOUR, start=minutes.index[0], end=day_start(date(2023, 1, 1)))
 
 
@@ -93,7 +85,7 @@ def month_scores(bars: pd.DataFrame, month: date, settings: Settings) -> dict[st
         "LSTM": forecast.lstm,
         "pool": forecast.pooled,
     }
-    _say(f"{month:%Y-%m}: pool weight {lstm.pool_weight:.2f}, epochs {lstm.report['epochs']:.0f}")
+    say(f"{month:%Y-%m}: pool weight {lstm.pool_weight:.2f}, epochs {lstm.report['epochs']:.0f}")
     return {name: found[name].rows(rows).log_density(labels[rows]) for name in NAMES}
 
 
@@ -101,43 +93,40 @@ def _between(bars: pd.DataFrame, first: datetime, last: datetime) -> pd.DataFram
     return bars.loc[(bars.index >= first) & (bars.index < last)]
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-
-
 def main() -> None:
-    if not DATA.is_dir():
-        sys.exit("real_density needs the recorded 1-minute zips of 2022, which are not on this machine")
-    settings, bars = Settings(), load_bars()
+    zips = recorded_zips(365)
+    if not zips:
+        say(f"real_density needs recorded 1-minute zips of 2022: set {VARIABLE} to the folder that holds their data/")
+        sys.exit(SKIPPED)
+    settings, bars = Settings(), load_bars(zips)
     by_month = {month: month_scores(bars, month, settings) for month in MONTHS}
-    _say("month    " + "".join(f"{name:>18}" for name in NAMES))
+    say("month    " + "".join(f"{name:>18}" for name in NAMES))
     for month, scores in by_month.items():
-        _say(f"{month:%Y-%m}  " + "".join(f"{scores[name].mean():18.4f}" for name in NAMES))
+        say(f"{month:%Y-%m}  " + "".join(f"{scores[name].mean():18.4f}" for name in NAMES))
     reported = {
         name: np.concatenate([scores[name] for month, scores in by_month.items() if month >= REPORTED_FROM])
         for name in NAMES
     }
-    _say("from 08  " + "".join(f"{reported[name].mean():18.4f}" for name in NAMES))
+    say("from 08  " + "".join(f"{reported[name].mean():18.4f}" for name in NAMES))
     gains = {name: hac_mean(reported[name] - reported["t-HAR"], lags=LAGS) for name in NAMES if name != "t-HAR"}
     for name, gain in gains.items():
-        _say(f"{name} less t-HAR: {gain.mean:+.4f} (HAC t {gain.t_statistic:.1f})")
+        say(f"{name} less t-HAR: {gain.mean:+.4f} (HAC t {gain.t_statistic:.1f})")
     regimes = hac_mean(reported["t-HMM + variance"] - reported["t-HMM"], lags=LAGS)
-    _say(f"t-HMM: realized variance as a second emission adds {regimes.mean:+.4f} (HAC t {regimes.t_statistic:.1f})")
+    say(f"t-HMM: realized variance as a second emission adds {regimes.mean:+.4f} (HAC t {regimes.t_statistic:.1f})")
     pool = gains["pool"]
     july = by_month[MONTHS[0]]
-    line = {
-        "name": "real_density",
-        "ours": float(reported["pool"].mean()),
-        "peer": float(reported["t-HAR"].mean()),
-        "peer_name": "t-HAR",
-        "unit": "nats per bar (percent returns)",
-        "ratio": float(np.clip(1 + pool.mean / 0.003, 0, 3)),
-        "equal": True,
-        "n": pool.rows,
-        "note": f"BTC spot 1h 2022-08..12, HAC t {pool.t_statistic:.2f}, smallest detectable "
+    print_report(
+        name="real_density",
+        ours=float(reported["pool"].mean()),
+        peer=float(reported["t-HAR"].mean()),
+        peer_name="t-HAR",
+        unit="nats per bar (percent returns)",
+        ratio=float(np.clip(1 + pool.mean / 0.003, 0, 3)),
+        equal=True,
+        n=pool.rows,
+        note=f"BTC spot 1h 2022-08..12, HAC t {pool.t_statistic:.2f}, smallest detectable "
         f"{pool.smallest_detectable:.4f}; July apart: {(july['pool'] - july['t-HAR']).mean():+.4f}",
-    }
-    _say(json.dumps(line))
+    )
 
 
 if __name__ == "__main__":

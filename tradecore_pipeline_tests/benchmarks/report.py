@@ -6,6 +6,9 @@ from collections.abc import Callable
 from statistics import median
 from time import perf_counter
 
+SKIPPED = 3
+"""Exit status of a benchmark that cannot run here; its last line says what it needs."""
+
 
 def interleaved(ours: Callable[[], object], peer: Callable[[], object], *, repeats: int) -> tuple[float, float]:
     """Median seconds of both, run in turns so that a busy machine is busy for both."""

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,27 +18,20 @@ from tradecore_pipeline.defs.resources import Adapters
 from tradecore_pipeline.domain.tables import BARS, BARS_1M, REGIMES, Table
 from tradecore_pipeline.domain.time import day_range, day_start
 from tradecore_pipeline.models.regimes import FilteredRegimes, RegimeModel
-from tradecore_pipeline.simulator.parameters import demo_parameters
-from tradecore_pipeline.simulator.server import build_simulated, running
 from tradecore_pipeline.storage.lake import Lake
 from tradecore_pipeline_tests.chain import (
     BTC,
-    END,
+    CUT,
     FEBRUARY,
     HOUR,
     NOW,
     ONE_DAY,
-    SEED,
-    START,
     TODAY,
     Chain,
     copy_home,
     lake_files,
-    run_small_chain,
 )
 
-CUT = date(2025, 2, 14)
-"""The first day that the past knows nothing of."""
 CUTS = 40
 Future = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -221,20 +214,17 @@ def test_regimes_are_the_same_bytes_when_all_later_data_is_scrambled(chain: Chai
 
 
 def test_the_whole_chain_says_the_same_on_an_exchange_that_has_not_seen_the_future(
-    chain: Chain, tmp_path: Path
+    chain: Chain, past_chain: Chain
 ) -> None:
-    """Models included: ingest, tune, fit and publish again as if today were the middle of February."""
-    now = day_start(CUT) + 2 * ONE_DAY
-    with running(build_simulated(demo_parameters(), SEED, start=START, end=END, now=now)) as url:
-        then = run_small_chain(tmp_path / "home", url, CUT - ONE_DAY)
+    """Models included: ingested, tuned, fitted and published as if today were the middle of February."""
     for table in (BARS_1M.name, BARS.name, "features", "funding_rates", "open_interest"):
-        before = lake_files(then.settings.home, table)
+        before = lake_files(past_chain.settings.home, table)
         after = lake_files(chain.settings.home, table)
         assert before == {name: after[name] for name in before}, table
     span = day_start(FEBRUARY), day_start(CUT)
     ours, theirs = (
         c.adapters.lake.read(REGIMES, BTC, *span, timeframe=HOUR).drop(columns=["hmm_run_id", "forecast_run_id"])
-        for c in (chain, then)
+        for c in (chain, past_chain)
     )
     assert len(ours) == 24 * (CUT - FEBRUARY).days
     pd.testing.assert_frame_equal(ours, theirs, check_exact=True)

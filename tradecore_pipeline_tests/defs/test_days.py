@@ -190,7 +190,7 @@ def test_regimes_without_models_or_bars_name_what_is_missing(chain: Chain) -> No
 def test_runs_whose_process_is_gone_are_failed_and_living_ones_are_left_alone(
     simulator_url: str, tmp_path: Path
 ) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", "pass"])  # noqa: S603 (our own code)
+    gone = subprocess.Popen([sys.executable, "-c", "pass"])
     gone.wait()
     reused = f"{psutil.Process().pid}.{psutil.Process().create_time() - 60:.2f}"
     tags = {"alive": this_process(), "gone": f"{gone.pid}.123.45", "reused": reused}

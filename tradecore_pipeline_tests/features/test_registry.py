@@ -1,6 +1,5 @@
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +8,6 @@ import pytest
 from tradecore_pipeline.domain.errors import MissingInputError
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.features.bars import aggregate_bars
-from tradecore_pipeline.features.docs import features_page
 from tradecore_pipeline.features.registry import (
     FEATURE_NAMES,
     FEATURES,
@@ -172,8 +170,3 @@ def test_days_before_the_listing_and_days_without_trading_are_not_missing(market
     _require(bars, listed=START, start=START)
     holed = bars[bars.index.floor("D") != START + timedelta(days=10)]
     _require(holed, listed=START, start=START + timedelta(days=12), empty=(date(2024, 1, 11),))
-
-
-def test_the_committed_page_is_the_one_the_registry_writes() -> None:
-    page = Path(__file__).parents[2] / "docs/features.md"
-    assert page.read_text() == features_page(), "run: python -m tradecore_pipeline.features.docs > docs/features.md"

@@ -14,7 +14,6 @@ from tradecore_pipeline.domain.market_data import Gap
 from tradecore_pipeline.domain.tables import BARS, BARS_1M, FUNDING_RATES, REGIMES, features_table
 from tradecore_pipeline.domain.time import Timeframe, day_start
 from tradecore_pipeline.storage.catalog import Catalog
-from tradecore_pipeline.storage.docs import tables_markdown
 from tradecore_pipeline.storage.export import export_table
 from tradecore_pipeline.storage.ingest import store_day
 from tradecore_pipeline.storage.lake import Lake
@@ -210,11 +209,3 @@ def test_exports_hold_the_views_rows_in_each_format(lake: Lake, catalog: Catalog
     ]
     with pytest.raises(UsageError, match="is not a directory"):
         export_table(catalog, "gaps", BTC, START, END, format="csv", path=tmp_path / "no" / "x.csv")
-
-
-def test_docs_tables_says_what_the_schemas_say() -> None:
-    committed = Path(__file__).parents[2] / "docs" / "tables.md"
-    assert committed.read_text() == tables_markdown(), (
-        "write it anew: python -c 'from tradecore_pipeline.storage.docs import tables_markdown; "
-        'print(tables_markdown(), end="")\' > docs/tables.md'
-    )

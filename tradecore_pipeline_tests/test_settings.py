@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from tradecore_pipeline.domain.errors import SettingsError, UsageError
+from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.time import Timeframe
+from tradecore_pipeline.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_defaults_are_one_perpetual_at_one_hour_over_the_live_exchange(tmp_path: Path) -> None:
+    settings = Settings.load()
+    assert settings.home == tmp_path / ".tradecore"
+    assert settings.parsed_instruments == (Instrument("binance", "BTC/USDT:USDT"),)
+    assert settings.parsed_timeframes == (Timeframe("1h"),)
+    assert settings.archive_listing_url == "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
+    assert settings.mlflow_uri == f"sqlite:///{tmp_path}/.tradecore/mlflow.db"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_arguments_win_over_variables_and_variables_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tradecore.toml").write_text('hmm_states = 2\nlstm_epochs = 5\ntimeframes = ["4h", "1h"]\n')
+    assert (Settings.load().hmm_states, Settings.load().timeframes) == (2, ("4h", "1h"))
+    monkeypatch.setenv("TRADECORE_HMM_STATES", "4")
+    settings = Settings.load()
+    assert (settings.hmm_states, settings.lstm_epochs) == (4, 5)
+    assert Settings.load(hmm_states=5).hmm_states == 5
+
+
+def test_lists_in_variables_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADECORE_INSTRUMENTS", " binance:BTC/USDT:USDT, binance:ETH/USDT,binance:ETH/USDT ")
+    assert Settings.load().instruments == ("binance:BTC/USDT:USDT", "binance:ETH/USDT")
+
+
+def test_a_window_given_for_one_timeframe_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADECORE_TRAINING_WINDOW_BARS", '{"1h": 480}')
+    settings = Settings.load()
+    assert settings.window_bars(Timeframe("1h")) == 480
+    assert settings.minimum_bars(Timeframe("1h")) == 432
+    assert settings.window_bars(Timeframe("1d")) == 730
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings.load().hmm_states = 4  # pyright: ignore[reportAttributeAccessIssue] (the point)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HMM_STATES", "7"),
+        ("HMM_STATES", "three"),
+        ("INSTRUMENTS", ""),
+        ("INSTRUMENTS", "BTCUSDT"),
+        ("TIMEFRAMES", "1h,2h"),
+        ("BINANCE_REST_URL", "ftp://example"),
+        ("DAGSTER_PORT", "80"),
+        ("TRAINING_WINDOW_BARS", '{"2h": 10}'),
+        ("MINIMUM_HISTORY_FRACTION", "0"),
+        ("LSTM_DEVICE", "tpu"),
+        ("TRAINING_WINDOW_BARS", "480"),
+    ],
+)
+def test_an_impossible_value_names_its_variable_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"TRADECORE_{name}", value)
+    with pytest.raises(SettingsError) as caught:
+        Settings.load()
+    assert f"TRADECORE_{name}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_keys_are_refused_in_variables_and_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADECORE_HMM_STATE", "3")
+    with pytest.raises(SettingsError, match="unknown setting TRADECORE_HMM_STATE"):
+        Settings.load()
+    monkeypatch.delenv("TRADECORE_HMM_STATE")
+    (tmp_path / "tradecore.toml").write_text("hmm_state = 3\n")
+    with pytest.raises(SettingsError, match=r"unknown setting 'hmm_state' in tradecore\.toml"):
+        Settings.load()
+    (tmp_path / "tradecore.toml").write_text("hmm_states = [\n")
+    with pytest.raises(SettingsError, match=r"tradecore\.toml is not valid TOML"):
+        Settings.load()
+
+
+def test_an_archive_elsewhere_lists_itself() -> None:
+    settings = Settings.load(binance_archive_url="http://127.0.0.1:8790/")
+    assert settings.archive_listing_url == "http://127.0.0.1:8790"
+    assert Settings.load(binance_archive_listing_url="http://x.test").archive_listing_url == "http://x.test"
+
+
+def test_what_is_not_configured_is_refused_with_the_way_to_configure_it() -> None:
+    settings = Settings.load()
+    with pytest.raises(UsageError, match=r"add it to TRADECORE_INSTRUMENTS or to instruments in tradecore\.toml"):
+        settings.instrument("binance:ETH/USDT")
+    with pytest.raises(UsageError, match="add it to TRADECORE_TIMEFRAMES"):
+        settings.timeframe("4h")
+    assert settings.timeframe("1h") == Timeframe("1h")
