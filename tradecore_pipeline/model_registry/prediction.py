@@ -46,7 +46,7 @@ def _extra(model: StoredModel, bars: pd.DataFrame) -> pd.DataFrame | None:
 
 def _from_bars(name: str) -> bool:
     """Whether a network's input is one of those that its own t-HAR computes from the bars."""
-    return name == "seasonal_next" or name.startswith("har_")
+    return name == "seasonal_next" or name.startswith("relative_variance_")
 
 
 def _filtered_probabilities(model: StoredModel, bars: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What cannot be done is said in one line, with exit code 2 (the request) or 1 (the world), and leaves nothing behind."""
+"""What cannot be done is said in one line, with exit code 2 (the request) or 1 (the world); nothing stays behind."""
 
 import socket
 from datetime import date, timedelta
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tradecore_pipeline.cli.session import Session
+from tradecore_pipeline.cli.work import ingest
 from tradecore_pipeline.domain.errors import MixedHomeError
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline_tests.chain import (
@@ -206,12 +208,8 @@ def test_a_home_of_simulated_days_takes_no_real_ones(chain: Chain, fake: FakeBin
 
 def test_a_home_of_simulated_days_does_not_even_ask_the_live_exchange(chain: Chain) -> None:
     live = Settings.load(home=chain.settings.home)
-    with pytest.raises(MixedHomeError, match="the live archive was asked for"):
-        from tradecore_pipeline.cli.session import Session  # noqa: PLC0415 (only this test)
-        from tradecore_pipeline.cli.work import ingest  # noqa: PLC0415 (as above)
-
-        with Session(live) as session:
-            ingest(session, BTC, "bars_1m", [START])
+    with Session(live) as session, pytest.raises(MixedHomeError, match="the live archive was asked for"):
+        ingest(session, BTC, "bars_1m", [START])
 
 
 def test_a_home_of_real_days_takes_no_simulated_ones(fake: FakeBinance, simulator_url: str, tmp_path: Path) -> None:
