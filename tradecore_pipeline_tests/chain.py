@@ -51,7 +51,8 @@ def small_settings(home: Path, url: str, **more: Any) -> Settings:
 
 def variables(settings: Settings) -> dict[str, str]:
     """The same settings as environment variables, for commands."""
-    names = ("binance_archive_url", "binance_rest_url", "binance_spot_rest_url", "home", "mlflow_tracking_uri", *SMALL)
+    urls = ("binance_archive_url", "binance_rest_url", "binance_spot_rest_url")
+    names = (*urls, "home", "mlflow_tracking_uri", "simulator_port", *SMALL)
     values = {name: value for name in names if (value := getattr(settings, name)) is not None}
     texts = {name: json.dumps(v) if isinstance(v, dict) else str(v) for name, v in values.items()}
     lists = {"instruments": ",".join(settings.instruments), "timeframes": ",".join(settings.timeframes)}

@@ -54,7 +54,6 @@ def simulator(
     from tradecore_pipeline.simulator.server import build_recorded, build_simulated, serve  # noqa: PLC0415 (as above)
 
     moment = _moment(now)
-    where = free_port(port or Settings.load().simulator_port, "simulator_port")
     if archive_dir is not None:
         if not (archive_dir / "data").is_dir():
             raise UsageError(f"{archive_dir} holds no data folder: give the folder that mirrors the archive's root")
@@ -64,6 +63,7 @@ def simulator(
         if first >= last:
             raise UsageError(f"--start {first} is not before --end {last}")
         app = build_simulated(demo_parameters(), seed, start=first, end=last, now=moment)
+    where = free_port(port or Settings.load().simulator_port, "simulator_port")
     note(f"simulator on http://{HOST}:{where} (Ctrl-C stops it); to use it:")
     for name in ("ARCHIVE", "REST", "SPOT_REST"):
         note(f"  export TRADECORE_BINANCE_{name}_URL=http://{HOST}:{where}")

@@ -11,7 +11,7 @@ from tradecore_pipeline.defs.plots import sparkline
 from tradecore_pipeline.defs.resources import Adapters, missing_days, report
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.tables import BARS_1M, Table
-from tradecore_pipeline.domain.time import Timeframe, day_range, day_start
+from tradecore_pipeline.domain.time import FIRST_DAY, Timeframe, day_range, day_start
 
 _ONE_DAY = timedelta(days=1)
 
@@ -46,8 +46,8 @@ def known_until(adapters: Adapters, instrument: Instrument, day: date) -> dateti
 
 
 def first_listed_day(adapters: Adapters, instrument: Instrument) -> date:
-    """The first day the exchange has bars for, as far as ingestion has learned it; else the beginning of all days."""
-    return adapters.ledger.first_day(BARS_1M.name, instrument) or date.min.replace(year=1970)
+    """The first day the exchange has bars for, as far as ingestion has learned it; else the first partition."""
+    return adapters.ledger.first_day(BARS_1M.name, instrument) or FIRST_DAY
 
 
 @dataclass(frozen=True)

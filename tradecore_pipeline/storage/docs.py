@@ -41,6 +41,7 @@ def tables_markdown() -> str:
         (OPEN_INTEREST.name, views[OPEN_INTEREST.name]),
         (features_table(()).name, views["features"]),
         (REGIMES.name, views[REGIMES.name]),
+        ("forecast_scores", views["forecast_scores"]),
         (GAPS.name, views[GAPS.name]),
     )
     return "\n".join([_INTRODUCTION, *(line for title, view in shown for line in _section(title, view))]) + "\n"

@@ -21,6 +21,9 @@ from tradecore_pipeline.storage.connection import duckdb_type, empty_select, ide
 
 _TIMESTAMP = "TIMESTAMP WITH TIME ZONE"
 _MINUTE_US = 60_000_000
+_REGIME_COLUMNS = tuple(column.name for column in REGIMES.columns if column.name != "har_log_score")
+_SCORE_COLUMNS = ("ts_open", "log_score", "har_log_score")
+"""The published forecast against its baseline: beside the regimes, whose columns are a contract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,14 @@ class View:
     """The timeframes whose files it reads; (None,) for a table that has none."""
     shows_timeframe: bool = False
     """Whether it holds several timeframes, told apart by a column."""
+    only: tuple[str, ...] | None = None
+    """The stored columns it shows, where not all of them."""
 
     @property
     def columns(self) -> tuple[tuple[str, str], ...]:
         """Its columns, as (name, DuckDB type), in order."""
-        stored = [(column.name, duckdb_type(column.type)) for column in self.table.columns]
+        shown = [column for column in self.table.columns if self.only is None or column.name in self.only]
+        stored = [(column.name, duckdb_type(column.type)) for column in shown]
         if self.table.name == BARS_1M.name:
             stored.insert(1, ("ts_close", _TIMESTAMP))
         leading = [("instrument", "VARCHAR"), ("timeframe", "VARCHAR")]
@@ -91,7 +97,8 @@ def all_views(timeframes: Sequence[Timeframe], feature_names: Sequence[str]) -> 
         View(FUNDING_RATES.name, FUNDING_RATES, (None,)),
         View(OPEN_INTEREST.name, OPEN_INTEREST, (None,)),
         View("features", features_table(feature_names), several, shows_timeframe=True),
-        View(REGIMES.name, REGIMES, several, shows_timeframe=True),
+        View(REGIMES.name, REGIMES, several, shows_timeframe=True, only=_REGIME_COLUMNS),
+        View("forecast_scores", REGIMES, several, shows_timeframe=True, only=_SCORE_COLUMNS),
         View(GAPS.name, GAPS, (None,)),
     )
 

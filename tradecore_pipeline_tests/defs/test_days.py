@@ -88,7 +88,7 @@ def test_a_run_that_breaks_keeps_the_days_before_and_a_relaunch_fetches_only_the
 def test_an_error_of_a_source_fails_the_day_with_its_own_words(simulator_url: str, tmp_path: Path) -> None:
     settings = small_settings(tmp_path, simulator_url)
     broken = BreakingAdapters(settings, BREAKS_AT, InvalidDataError("the file lies"))
-    with pytest.raises(TradecoreError, match="^the file lies$"):
+    with pytest.raises(TradecoreError, match=r"^the file lies$"):
         run_days(broken, keep_stored=True)
     assert marked_days(broken) == set(WANTED[:6])
 

@@ -1,5 +1,6 @@
 from collections.abc import Iterable
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import dagster as dg
@@ -26,6 +27,7 @@ from tradecore_pipeline.settings import Settings
 from tradecore_pipeline_tests.chain import BTC, HOUR, SPOT
 
 DIGEST = features.asset_key(HOUR, features.FEATURE_MONTH)
+NINE_DAYS = list(day_range(date(2022, 1, 1), date(2022, 1, 9)))
 DAYS = st.sets(st.integers(0, 900).map(lambda n: date(2022, 1, 1) + timedelta(days=n)))
 
 
@@ -118,7 +120,7 @@ def test_today_and_the_month_in_force_exist() -> None:
 def test_stretches_hold_exactly_the_days_asked_for(days: set[date]) -> None:
     found = stretches(sorted(days), monthly=False)
     assert [day for first, last in found for day in day_range(first, last)] == sorted(days)
-    assert all(right[0] - left[1] > timedelta(days=1) for left, right in zip(found, found[1:], strict=False))
+    assert all(right[0] - left[1] > timedelta(days=1) for left, right in pairwise(found))
 
 
 @given(st.sets(st.integers(-30, 60).map(lambda n: add_months(date(2022, 1, 1), n))))
@@ -134,9 +136,9 @@ def test_month_stretches_never_leave_their_month(days: set[date]) -> None:
     assert all(month_of(first) == month_of(last) for first, last in found)
 
 
-@given(st.permutations(day_keys(BTC, day_range(date(2022, 1, 1), date(2022, 1, 9))) + ["2021-05-01|binance:BTC/USDT"]))
+@given(st.permutations([*day_keys(BTC, NINE_DAYS), f"2021-05-01|{SPOT}"]))
 def test_split_keys_sorts_whatever_dagster_hands_over(keys: list[str]) -> None:
-    expected = {BTC: list(day_range(date(2022, 1, 1), date(2022, 1, 9))), SPOT: [date(2021, 5, 1)]}
+    expected = {BTC: NINE_DAYS, SPOT: [date(2021, 5, 1)]}
     assert split_keys(keys) == expected
 
 
