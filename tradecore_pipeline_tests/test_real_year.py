@@ -1,4 +1,4 @@
-"""A real year: BTC spot of 2022 through the simulator, the command line and every stage, against the files themselves."""
+"""A real year: BTC spot of 2022 through the simulator, the command line and every stage, against the files."""
 
 import csv
 import io
@@ -59,7 +59,19 @@ def recorded(folder: str) -> pd.DataFrame:
     for path in sorted((KLINES / folder).glob("*.zip")):
         with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as member:
             rows += [row[:11] for row in csv.reader(io.TextIOWrapper(member))]
-    names = ["ts", "open", "high", "low", "close", "volume", "_", "quote_volume", "trades", "taker_buy_volume", "taker_q"]
+    names = [
+        "ts",
+        "open",
+        "high",
+        "low",
+        "close",
+        "volume",
+        "_",
+        "quote_volume",
+        "trades",
+        "taker_buy_volume",
+        "taker_q",
+    ]
     frame = pd.DataFrame(rows, columns=names).drop(columns="_").astype(float)
     frame.index = pd.to_datetime(frame.pop("ts"), unit="ms", utc=True)
     return frame.rename(columns={"taker_q": "taker_buy_quote_volume"})

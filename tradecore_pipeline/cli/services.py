@@ -112,6 +112,8 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         while _group_lives(process) and time.monotonic() < deadline:
             time.sleep(0.05)
     process.wait()
+    if process.stderr is not None:
+        process.stderr.close()
 
 
 def _group_lives(process: subprocess.Popen[bytes]) -> bool:

@@ -118,7 +118,7 @@ def fit_hmm(month: Month, run_id: str) -> tuple[LoggedModel, dict[str, Any]]:
     )
     rows = [
         f"| {k} | {names[k][0]} | {names[k][1]} | {model.occupancy[k]:.1%} | {model.mean_returns_bps[k]:+.2f} | "
-        f"{1 / (1 - model.transmat[k, k]):.0f} |"
+        f"{bars_it_lasts(float(model.transmat[k, k]))} |"
         for k in range(model.states)
     ]
     head = ["| state | by scale | by mean | share | mean bps | bars it lasts |", "|---|---|---|---|---|---|"]
@@ -129,6 +129,11 @@ def fit_hmm(month: Month, run_id: str) -> tuple[LoggedModel, dict[str, Any]]:
         "bars": len(bars),
         "log_likelihood_per_bar": model.log_likelihood,
     }
+
+
+def bars_it_lasts(stay: float) -> str:
+    """How many bars a state lasts that is kept with probability ``stay`` from bar to bar."""
+    return f"{1 / (1 - stay):.0f}" if stay < 1 else "for ever"
 
 
 def fit_baseline(month: Month, run_id: str) -> tuple[LoggedModel, dict[str, Any]]:

@@ -27,7 +27,7 @@ def run(name: str) -> tuple[int, dict[str, Any] | None]:
     """The benchmark's exit status and, if that is 0, its JSON object; its output is passed through as it comes."""
     command = [sys.executable, "-m", f"tradecore_pipeline_tests.benchmarks.{name}"]
     last = ""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 (our own modules)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
             sys.stdout.write(line)
             sys.stdout.flush()

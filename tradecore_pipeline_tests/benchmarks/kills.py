@@ -44,7 +44,7 @@ def _launch(home: Path, url: str) -> "subprocess.Popen[bytes]":
     ]
     places = dict.fromkeys(("ARCHIVE", "REST", "SPOT_REST"), url)
     variables = {f"TRADECORE_BINANCE_{name}_URL": value for name, value in places.items()}
-    return subprocess.Popen(  # noqa: S603 (our own command)
+    return subprocess.Popen(
         command,
         env=os.environ | variables | {"TRADECORE_HOME": str(home)},
         stdout=subprocess.DEVNULL,
@@ -76,7 +76,7 @@ def _kill_in_the_middle(home: Path, url: str, dice: random.Random) -> int | None
 
 
 def main() -> None:
-    kills, dice = int(os.environ.get(VARIABLE, "5")), random.Random(7)  # noqa: S311 (moments, no secrets)
+    kills, dice = int(os.environ.get(VARIABLE, "5")), random.Random(7)
     survived, left = 0, []
     with TemporaryDirectory() as scratch, _exchange() as url:
         began = time.perf_counter()

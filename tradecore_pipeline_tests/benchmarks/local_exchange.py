@@ -33,7 +33,7 @@ def recorded_exchange(folder: Path) -> Iterator[str]:
     """Serves the archive ``folder`` and REST over the same files; gives the base URL."""
     port = unused_port()
     command = [sys.executable, "-c", "from tradecore_pipeline.cli import main; main()", "simulator"]
-    process = subprocess.Popen(  # noqa: S603 (our own command)
+    process = subprocess.Popen(
         [*command, "--port", str(port), "--archive-dir", str(folder)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

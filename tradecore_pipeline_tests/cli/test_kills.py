@@ -30,7 +30,7 @@ TABLES = ("bars_1m", "funding_rates", "open_interest", "gaps")
 def start_backfill(settings: Settings) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", "from tradecore_pipeline.cli import main; main()"]
     command += ["backfill", str(BTC), *span(START - ONE_DAY, LAST), "--json"]
-    return subprocess.Popen(  # noqa: S603 (our own code)
+    return subprocess.Popen(
         command,
         env=os.environ | variables(settings),
         cwd=settings.home.parent,
@@ -64,7 +64,7 @@ def test_three_kills_lose_nothing_tear_nothing_and_change_no_byte(
     chain: Chain, simulator_url: str, tmp_path: Path
 ) -> None:
     settings = small_settings(tmp_path / "home", simulator_url)
-    moments = random.Random(17)  # noqa: S311 (a seed, not a secret)
+    moments = random.Random(17)
     for _ in range(3):
         assert kill_after(start_backfill(settings), settings, moments.randint(3, 40)), "it was faster than the killer"
     kept = ledger_days(settings)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tradecore_pipeline.settings import Settings
 from tradecore_pipeline_tests.chain import (
     BTC,
     FEBRUARY,
@@ -165,11 +166,11 @@ def test_help_names_every_command(chain: Chain) -> None:
 
 
 @pytest.mark.slow
-def test_the_demo_comes_near_the_best_possible(tmp_path: Path, simulator_url: str) -> None:
+def test_the_demo_comes_near_the_best_possible(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    settings = small_settings(tmp_path / "home", simulator_url, simulator_port=port)
+    settings = Settings.load(home=tmp_path / "home", simulator_port=port)
     outcome = tradecore(settings, "demo", "--days", "230", "--json")
     assert outcome.code == 0, outcome.err
     result = outcome.json
@@ -178,6 +179,6 @@ def test_the_demo_comes_near_the_best_possible(tmp_path: Path, simulator_url: st
     )
     assert {"log_score", "har_log_score", "report", "home"} <= set(result)
     assert json.dumps(result, allow_nan=False)
-    assert result["state_accuracy"] > 0.5
+    assert result["state_accuracy"] > 0.8
     assert result["state_accuracy"] <= result["oracle_state_accuracy"] + 0.05
     assert Path(result["report"]).is_relative_to(settings.home / "demo")

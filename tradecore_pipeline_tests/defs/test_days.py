@@ -166,6 +166,10 @@ def test_a_models_page_links_its_run_and_shows_its_states(chain: Chain) -> None:
     assert found["bars"] == 480
 
 
+def test_a_state_that_is_never_left_lasts_for_ever() -> None:
+    assert [training.bars_it_lasts(stay) for stay in (0.0, 0.98, 1.0)] == ["1", "50", "for ever"]
+
+
 def test_the_checks_run_and_show_what_they_found(chain: Chain) -> None:
     adapters = chain.adapters
     definitions = build_definitions(chain.settings, adapters)

@@ -68,9 +68,7 @@ def test_loading_definitions_leaves_heavy_libraries_out(tmp_path: Path) -> None:
         "import sys, tradecore_pipeline.definitions as d; d.definitions.resolve_asset_graph(); "
         f"print(sorted(set({heavy}) & set(sys.modules)))"
     )
-    done = subprocess.run(  # noqa: S603 (our own code)
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 

@@ -46,7 +46,7 @@ def until_it_fails(exchange: BinanceExchange, dataset: str) -> list[FetchedDay]:
 
 @pytest.mark.parametrize("seed", range(24))
 def test_a_faulty_server_never_makes_wrong_rows_final(fake: FakeBinance, connect: Connect, *, seed: int) -> None:
-    rng = random.Random(seed)  # noqa: S311 (a test's dice)
+    rng = random.Random(seed)
     everything = [t for day in [*DAYS, DAYS[-1] + timedelta(days=1)] for t in minutes(day)]
     fake.bars.update(everything)
     fake.put_day(DAYS[0], minutes(DAYS[0]))

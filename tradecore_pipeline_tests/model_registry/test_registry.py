@@ -238,10 +238,7 @@ for month in range(1, 7):
 def test_two_processes_log_at_once_and_nothing_is_lost(registry: ModelRegistry, home: Path) -> None:
     assert registry.load("har", Instrument("bybit", "RACE/USDT:USDT"), timeframe=Timeframe("4h"), month=MAY) is None
     command = [sys.executable, "-W", "ignore", "-c", CHILD, str(home)]
-    children = [
-        subprocess.Popen([*command, str(number)], stderr=subprocess.PIPE)  # noqa: S603 (our own interpreter and code)
-        for number in range(2)
-    ]
+    children = [subprocess.Popen([*command, str(number)], stderr=subprocess.PIPE) for number in range(2)]
     for child in children:
         _, errors = child.communicate(timeout=120)
         assert child.returncode == 0, errors.decode()

@@ -42,8 +42,7 @@ def test_four_writers_never_disturb_a_reader(layout: Layout, lake: Lake) -> None
     listed = catalog.connect()
     root = Path(__file__).parents[2]
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, str(layout.root), str(seed)], cwd=root)  # noqa: S603 (our own)
-        for seed in range(4)
+        subprocess.Popen([sys.executable, "-c", WRITER, str(layout.root), str(seed)], cwd=root) for seed in range(4)
     ]
     polls = 0
     while any(writer.poll() is None for writer in writers):

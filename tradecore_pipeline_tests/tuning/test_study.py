@@ -133,7 +133,7 @@ run_study(t.market(), start=t.START + t.timedelta(hours=700), timeframe=t.HOUR, 
 def test_a_killed_study_goes_on_where_it_stopped(study: Study, tmp_path: Path) -> None:
     path = tmp_path / "killed.log"
     command = [sys.executable, "-W", "ignore", "-c", CHILD, str(Path(__file__).parent), str(path)]
-    child = subprocess.Popen(command)  # noqa: S603 (our own interpreter and code)
+    child = subprocess.Popen(command)
     deadline = time.monotonic() + 60
     while not (path.exists() and path.read_bytes().count(b"\n") > 60) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -149,7 +149,7 @@ def test_a_killed_process_leaves_no_lock_behind(tmp_path: Path) -> None:
         "KernelLock(Path(sys.argv[1])).acquire(); print('held', flush=True); signal.pause()"
     )
     command = [sys.executable, "-W", "ignore", "-c", code, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:  # noqa: S603 (our own interpreter and code)
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == b"held\n"
         probe = os.open(path, os.O_RDWR)
