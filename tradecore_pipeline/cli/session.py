@@ -43,7 +43,7 @@ class Session(AbstractContextManager["Session"]):
         from tradecore_pipeline.defs.instance import fail_abandoned_runs, open_instance  # noqa: PLC0415 (as above)
 
         instance = open_instance(self.settings)
-        fail_abandoned_runs(instance)
+        fail_abandoned_runs(instance, unmarked=False)
         return instance
 
     @cached_property

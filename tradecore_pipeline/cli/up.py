@@ -49,7 +49,7 @@ def run_services(settings: Settings, *, demo: bool) -> None:
     with _alone(settings):
         environment["DAGSTER_HOME"] = str(write_instance_config(settings))
         with open_instance(settings) as instance:
-            for run_id in fail_abandoned_runs(instance):
+            for run_id in fail_abandoned_runs(instance, unmarked=True):
                 note(f"run {run_id} had lost its process and is marked as failed")
         layout = Layout(settings.home)
         dagster = [

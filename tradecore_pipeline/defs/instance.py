@@ -91,16 +91,17 @@ def _is_alive(tag: str) -> bool:
         return False
 
 
-def fail_abandoned_runs(instance: dg.DagsterInstance) -> list[str]:
+def fail_abandoned_runs(instance: dg.DagsterInstance, *, unmarked: bool) -> list[str]:
     """Mark runs as failed whose process is gone, and return their ids.
 
     A killed daemon or command leaves its runs STARTED for ever, and the queue counts them. The daemon runs those again
-    that it had launched (``run_retries``). A run that never reached its first asset carries no process and is given up.
+    that it had launched (``run_retries``). A run is marked with its process at its first asset: one without a mark may
+    be about to start, so it is given up only where ``unmarked`` says that no daemon is running.
     """
     abandoned: list[str] = []
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
         tag = run.tags.get(PID_TAG)
-        if tag is None or not _is_alive(tag):
+        if unmarked if tag is None else not _is_alive(tag):
             instance.report_run_failed(run, "The process that executed this run is gone.")
             abandoned.append(run.run_id)
     return abandoned

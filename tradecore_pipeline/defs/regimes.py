@@ -96,27 +96,14 @@ def compute_regimes(
     bars = adapters.lake.read(BARS, instrument, start, end, timeframe=timeframe)
     filtered = model.filter(bars, month.columns(bars))
     inputs = forecast_inputs(bars, forecaster.har, filtered=filtered.frame, features=month.tuned(bars))
-    length = adapters.settings.window_bars(timeframe) + (_LONGEST_MONTH_DAYS + 1) * timeframe.bars_per_day
-    forecast = forecaster.forecast(_lengthened(bars, length, timeframe), _lengthened(inputs, length, timeframe))
-    known = slice(None, len(bars))
+    forecast = forecaster.forecast(bars, inputs)
     rows = published_rows(
         bars,
         model=model,
         filtered=filtered,
         direction_significant=bool(hmm.config["direction"]["significant"]),
-        forecast=forecast.pooled.rows(known),
-        har=forecast.har.rows(known),
+        forecast=forecast.pooled,
+        har=forecast.har,
         timeframe=timeframe,
     )
     return rows.assign(hmm_run_id=hmm.run_id, forecast_run_id=lstm.run_id).loc[day_start(first) :]
-
-
-def _lengthened(frame: pd.DataFrame, rows: int, timeframe: Timeframe) -> pd.DataFrame:
-    """``frame`` with empty bars after it, ``rows`` in all.
-
-    The last bits of a network's sums depend on how many rows it is given: always the same number makes a published row
-    the same bytes, however much of its month is known.
-    """
-    begin = frame.index[-1] + timeframe.duration
-    empty = pd.date_range(begin, periods=rows - len(frame), freq=timeframe.duration)
-    return frame.reindex(frame.index.append(empty))

@@ -42,7 +42,7 @@ class THar:
 
     def log_scale(self, bars: pd.DataFrame) -> Floats:
         """Log scale (percent) of the bar after each one, known at ts_close."""
-        return self.coefficients[0] + self.terms(bars) @ self.coefficients[1:]
+        return self.coefficients[0] + (self.terms(bars) * self.coefficients[1:]).sum(axis=1)
 
     def forecast(self, bars: pd.DataFrame) -> StudentMixture:
         """Density in percent of the bar after each one, known at ts_close; ``bars`` need a week before the first use.

@@ -17,6 +17,12 @@ CLIP = 5.0
 SHIFT_BOUND, LOG_SCALE_BOUND = 0.25, 0.5
 """Corrections stay inside this many scales, and this change of log scale: a crash lies outside what was learned."""
 
+BLOCK_BARS = 256
+"""Bars that the networks are given at once when they forecast."""
+
+Memory = tuple[torch.Tensor, torch.Tensor]
+"""Hidden and cell state of an LSTM."""
+
 
 class CorrectionNetwork(torch.nn.Module):
     """An LSTM whose head starts at zero: per bar a shift (in scales) and a change of log scale, both bounded."""
@@ -31,9 +37,13 @@ class CorrectionNetwork(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Corrections (B, T, 2) from inputs (B, T, n); step t sees inputs up to t only."""
-        hidden, _ = self.lstm(self.dropout(x))
+        return self.advance(x, None)[0]
+
+    def advance(self, x: torch.Tensor, memory: Memory | None) -> tuple[torch.Tensor, Memory]:
+        """Corrections (B, T, 2), and the memory after them; ``memory`` is what earlier inputs left."""
+        hidden, left = self.lstm(self.dropout(x), memory)
         bound = x.new_tensor((SHIFT_BOUND, LOG_SCALE_BOUND))
-        return bound * torch.tanh(self.head(self.dropout(hidden)) / bound)
+        return bound * torch.tanh(self.head(self.dropout(hidden)) / bound), left
 
 
 class Ensemble(torch.nn.Module):
@@ -46,6 +56,25 @@ class Ensemble(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Mean corrections (B, T, 2) from inputs (B, T, n)."""
         return torch.stack([member(x) for member in self.members]).mean(dim=0)
+
+    def run(self, x: torch.Tensor) -> torch.Tensor:
+        """Mean corrections (T, 2) from inputs (T, n), block by block, so that later rows change no bit of earlier ones.
+
+        How a sum is split up, and so its last bits, depends on how many rows a network is given at once.
+        """
+        blocks = torch.nn.functional.pad(x, (0, 0, 0, -len(x) % BLOCK_BARS)).split(BLOCK_BARS)
+        memories: list[Memory | None] = [None] * len(self.members)
+        results: list[torch.Tensor] = []
+        for block in blocks:
+            steps = [member.advance(block[None], m) for member, m in zip(self.networks, memories, strict=True)]
+            memories = [memory for _, memory in steps]
+            results.append(torch.stack([correction[0] for correction, _ in steps]).mean(dim=0))
+        return torch.cat(results)[: len(x)]
+
+    @property
+    def networks(self) -> list[CorrectionNetwork]:
+        """The members, typed."""
+        return [member for member in self.members if isinstance(member, CorrectionNetwork)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +106,8 @@ class LstmForecaster:
     def forecast(self, bars: pd.DataFrame, inputs: pd.DataFrame) -> LstmForecast:
         """Densities of the bar after each of ``bars``, known at ts_close.
 
-        The network's memory starts empty at the first row and runs through all of them: give the same first row (the
-        training window's start, say) for the same result to the last bit.
+        The network's memory starts empty at the first row and runs through all of them: with the same first row (the
+        training window's start, say) a row is the same to the last bit, however many follow it.
 
         Args:
             bars: consecutive bars; a week before the first row that matters.
@@ -93,7 +122,7 @@ class LstmForecaster:
         x = standardise(inputs[list(self.columns)].to_numpy(dtype=np.float64), self.centre, self.spread)
         network = self.network()
         with one_thread(), torch.inference_mode():
-            corrections = network(torch.from_numpy(x)[None])[0].numpy().astype(np.float64)
+            corrections = network.run(torch.from_numpy(x)).numpy().astype(np.float64)
         har = self.har.forecast(bars)
         lstm = corrected(har, corrections)
         return LstmForecast(har, lstm, lstm.pooled(har, weight=self.pool_weight))

@@ -205,15 +205,17 @@ def test_runs_whose_process_is_gone_are_failed_and_living_ones_are_left_alone(
             ).run_id
             for name, tag in tags.items()
         }
+        unmarked = create_run_for_test(instance, job_name="any", status=dg.DagsterRunStatus.STARTED).run_id
         done = create_run_for_test(
             instance, job_name="any", tags={PID_TAG: tags["gone"]}, status=dg.DagsterRunStatus.SUCCESS
         ).run_id
-        assert set(fail_abandoned_runs(instance)) == {runs["gone"], runs["reused"]}
+        assert set(fail_abandoned_runs(instance, unmarked=False)) == {runs["gone"], runs["reused"]}
         states = {run.run_id: run.status for run in instance.get_runs()}
         assert states[runs["alive"]] == dg.DagsterRunStatus.STARTED
         assert states[runs["gone"]] == states[runs["reused"]] == dg.DagsterRunStatus.FAILURE
         assert states[done] == dg.DagsterRunStatus.SUCCESS
-        assert fail_abandoned_runs(instance) == []
+        assert fail_abandoned_runs(instance, unmarked=False) == []
+        assert fail_abandoned_runs(instance, unmarked=True) == [unmarked]
 
 
 def test_the_hourly_request_is_one_run_that_brings_the_day_up_to_date(chain: Chain, tmp_path: Path) -> None:
