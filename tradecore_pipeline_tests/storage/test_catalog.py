@@ -43,7 +43,12 @@ COLUMNS = {
     "funding_rates": ["instrument", "ts_settle", "funding_rate", "funding_interval_minutes"],
     "open_interest": ["instrument", "ts_event", "open_interest_base", "open_interest_usd"],
     "features": ["instrument", "timeframe", "ts_open", "ts_close", "a", "b"],
-    "regimes": ["instrument", "timeframe", *REGIMES.schema.names],
+    "regimes": [
+        *("instrument", "timeframe", "ts_open", "ts_close", "regime_index", "volatility_regime", "regime"),
+        *("direction_significant", "confidence", "filtered_probability", "forecast_log_return", "forecast_volatility"),
+        *("log_score", "hmm_run_id", "forecast_run_id"),
+    ],
+    "forecast_scores": ["instrument", "timeframe", "ts_open", "log_score", "har_log_score"],
     "gaps": ["instrument", "dataset", "first_missing", "last_missing", "missing"],
 }
 
