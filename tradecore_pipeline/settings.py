@@ -1,5 +1,6 @@
 """All configuration: typed, frozen, from TRADECORE_* variables and tradecore.toml. Read only at the edges."""
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -13,8 +14,11 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from pydantic_settings.sources import TomlConfigSettingsSource
 
 from tradecore_pipeline.domain.errors import SettingsError, UsageError
-from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.instruments import SUPPORTED_EXCHANGES, Instrument
 from tradecore_pipeline.domain.time import Timeframe
+from tradecore_pipeline.features.registry import FEATURE_NAMES
+from tradecore_pipeline.models.inputs import FEATURES, LEAST_LSTM_BARS
+from tradecore_pipeline.storage.layout import Layout
 
 PREFIX = "TRADECORE_"
 TOML_FILE = "tradecore.toml"
@@ -27,11 +31,24 @@ def _split(value: object) -> object:
     return value
 
 
+def _table(value: object) -> object:
+    """A JSON object as a table: what an environment variable can hold."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError(f'{value!r} is not a JSON table: write {{"1h": 2160}}') from None
+
+
 def _parse_instrument(text: str) -> str:
     try:
-        return str(Instrument.parse(text))
+        instrument = Instrument.parse(text)
     except UsageError as error:
         raise ValueError(str(error)) from error
+    if instrument.exchange not in SUPPORTED_EXCHANGES:
+        raise ValueError(f"{text}: only {', '.join(SUPPORTED_EXCHANGES)} is supported so far")
+    return str(instrument)
 
 
 def _parse_timeframe(text: str) -> str:
@@ -52,6 +69,7 @@ Url = Annotated[str, AfterValidator(_http_url)]
 Port = Annotated[int, Field(ge=1024, le=65535)]
 Positive = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)]
+Windows = Annotated[dict[str, Positive], NoDecode, BeforeValidator(_table)]
 
 _WINDOW_BARS = {"5m": 25_920, "15m": 17_280, "30m": 8_640, "1h": 4_320, "4h": 2_190, "1d": 730}
 """Training windows: half a year at 1h (the measured default), shorter in time below, longer above."""
@@ -88,8 +106,8 @@ class Settings(BaseSettings):
     """Most days in one Dagster run of a backfill."""
     months_per_run: Positive = 3
     """Most months of models in one Dagster run of a backfill."""
-    training_window_bars: dict[str, Positive] = Field(default_factory=lambda: dict(_WINDOW_BARS))
-    """Bars before a month that its models are trained on, by timeframe; timeframes left out keep their default."""
+    training_window_bars: Windows = Field(default_factory=lambda: dict(_WINDOW_BARS))
+    """Bars before a month that its models are trained on, by timeframe, 480 at least; those left out keep the default."""
     minimum_history_fraction: Annotated[float, Field(gt=0, le=1)] = 0.9
     """The share of the training window that must exist, or a month is refused."""
 
@@ -136,14 +154,35 @@ class Settings(BaseSettings):
     @field_validator("training_window_bars")
     @classmethod
     def _check_windows(cls, value: dict[str, int]) -> dict[str, int]:
-        for name in value:
+        for name, bars in value.items():
             _parse_timeframe(name)
+            if bars < LEAST_LSTM_BARS:
+                raise ValueError(f"{bars} bars at {name} are too few: the LSTM needs at least {LEAST_LSTM_BARS}")
         return _WINDOW_BARS | value
+
+    @field_validator("hmm_features")
+    @classmethod
+    def _check_features(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = (*FEATURES, *FEATURE_NAMES)
+        for name in value:
+            if name not in known:
+                raise ValueError(f"unknown feature {name!r}: choose from {', '.join(known)}")
+        return tuple(dict.fromkeys(value))
+
+    @field_validator("home", mode="before")
+    @classmethod
+    def _refuse_no_home(cls, value: object) -> object:
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("it is empty: name a folder, or leave it out for ./.tradecore")
+        return value
 
     @field_validator("home")
     @classmethod
     def _check_home(cls, value: Path) -> Path:
-        return value.expanduser().resolve()
+        try:
+            return value.expanduser().resolve()
+        except (RuntimeError, OSError) as error:  # a user who does not exist, a loop of links
+            raise ValueError(f"{value} is no folder: {error}") from error
 
     @classmethod
     def settings_customise_sources(
@@ -169,7 +208,7 @@ class Settings(BaseSettings):
             return cls(**overrides)
         except ValidationError as error:
             raise SettingsError(_first_line(error)) from error
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{TOML_FILE} is not valid TOML: {error}") from error
 
     @cached_property
@@ -230,7 +269,7 @@ class Settings(BaseSettings):
     @property
     def mlflow_uri(self) -> str:
         """Where runs and registered models are kept."""
-        return self.mlflow_tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
+        return self.mlflow_tracking_uri or f"sqlite:///{Layout(self.home).mlflow_database}"
 
 
 def _refuse_unknown_variables(environment: Mapping[str, str], known: frozenset[str]) -> None:

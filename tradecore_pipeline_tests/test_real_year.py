@@ -1,12 +1,8 @@
 """A real year: BTC spot of 2022 through the simulator, the command line and every stage, against the files."""
 
-import csv
-import io
 import random
-import zipfile
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -21,8 +17,8 @@ from tradecore_pipeline.domain.tables import BARS, BARS_1M, REGIMES, Table
 from tradecore_pipeline.domain.time import Timeframe, day_start
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.simulator.server import build_recorded, running
+from tradecore_pipeline_tests.recorded import ARCHIVE, NO_FILES, read_klines
 
-ARCHIVE = Path(__file__).parents[2] / "shared" / "realdata" / "binance_vision"
 KLINES = ARCHIVE / "data" / "spot" / "daily" / "klines" / "BTCUSDT"
 SPOT = Instrument.parse("binance:BTC/USDT")
 HOUR = Timeframe("1h")
@@ -31,7 +27,7 @@ ONE_DAY = timedelta(days=1)
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not KLINES.is_dir(), reason="no recorded Binance files beside the repository"),
+    pytest.mark.skipif(not KLINES.is_dir(), reason=NO_FILES),
 ]
 
 
@@ -53,40 +49,16 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adapters]:
         yield Adapters(Settings.load())
 
 
-def recorded(folder: str) -> pd.DataFrame:
-    """The zips' own numbers, read without any of our code."""
-    rows: list[list[str]] = []
-    for path in sorted((KLINES / folder).glob("*.zip")):
-        with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as member:
-            rows += [row[:11] for row in csv.reader(io.TextIOWrapper(member))]
-    names = [
-        "ts",
-        "open",
-        "high",
-        "low",
-        "close",
-        "volume",
-        "_",
-        "quote_volume",
-        "trades",
-        "taker_buy_volume",
-        "taker_q",
-    ]
-    frame = pd.DataFrame(rows, columns=names).drop(columns="_").astype(float)
-    frame.index = pd.to_datetime(frame.pop("ts"), unit="ms", utc=True)
-    return frame.rename(columns={"taker_q": "taker_buy_quote_volume"})
-
-
 def test_every_stored_minute_equals_the_files(year: Adapters) -> None:
     minutes = year.lake.read(BARS_1M, SPOT, day_start(date(2022, 1, 1)), END)
-    files = recorded("1m")
+    files = read_klines(KLINES / "1m")
     assert len(minutes) == 525_600
     assert np.array_equal(minutes.index.as_unit("ms"), files.index.as_unit("ms"))
     assert np.array_equal(minutes[files.columns].to_numpy(dtype=np.float64), files.to_numpy())
 
 
 def test_hours_aggregated_from_minutes_equal_the_exchanges_own_hours(year: Adapters) -> None:
-    files = recorded("1h")
+    files = read_klines(KLINES / "1h")
     hours = year.lake.read(BARS, SPOT, files.index[0].to_pydatetime(), END, timeframe=HOUR).iloc[: len(files)]
     assert np.array_equal(hours.index.as_unit("ms"), files.index.as_unit("ms"))
     prices = ["open", "high", "low", "close", "trades"]

@@ -1,5 +1,6 @@
-"""The `tradecore` command: one line of error instead of a traceback, and exit codes 0, 1 (failure), 2 (usage)."""
+"""The `tradecore` command: one line of error instead of a traceback, and exit codes 0, 1 (failure), 2 (usage), 130."""
 
+import contextlib
 import logging
 import os
 import sys
@@ -14,7 +15,8 @@ def main() -> None:
     """Run the command line and leave with its exit code."""
     code = run()
     logging.shutdown()
-    sys.stdout.flush()
+    with contextlib.suppress(BrokenPipeError):  # whoever read has seen enough
+        sys.stdout.flush()
     sys.stderr.flush()
     # The bindings of torch and DuckDB report each other's leaks, a page of them, while an interpreter is torn down.
     os._exit(code)
@@ -35,6 +37,8 @@ def run() -> int:
     except UsageError as error:
         return _complain(error, 2)
     except TradecoreError as error:
+        return _complain(error, 1)
+    except OSError as error:  # a disk that is full, a folder that may not be written to: it names the file itself
         return _complain(error, 1)
     except KeyboardInterrupt:
         return _complain("interrupted: what was finished is kept, the same command goes on from there", 130)

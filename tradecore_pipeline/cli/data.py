@@ -2,7 +2,9 @@
 
 import csv
 import sys
-from datetime import datetime, timedelta
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -66,6 +68,7 @@ def sql(
         raise UsageError("choose --json or --csv, not both")
     result = make_catalog(Settings.load()).query(query)
     if json:
+        _refuse_equal_names(result.columns)
         print_json(
             {"columns": result.columns, "rows": [dict(zip(result.columns, row, strict=True)) for row in result.rows]}
         )
@@ -133,8 +136,16 @@ def make_catalog(settings: Settings) -> Catalog:
     )
 
 
+def _refuse_equal_names(columns: Sequence[str]) -> None:
+    for name, count in Counter(columns).items():
+        if count > 1:
+            raise UsageError(f"{count} columns are called {name!r}, a JSON object holds one: name them apart with AS")
+
+
 def _span(first: str, last: str) -> tuple[datetime, datetime]:
     start, end = parse_day(first), parse_day(last)
     if start > end:
         raise UsageError(f"--from {start} is after --to {end}: swap them")
+    if end == date.max:
+        raise UsageError(f"--to {end} is the last day there is: choose one before it")
     return day_start(start), day_start(end + timedelta(days=1))

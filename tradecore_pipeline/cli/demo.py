@@ -17,6 +17,7 @@ from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.tables import BARS_1M, REGIMES
 from tradecore_pipeline.domain.time import Timeframe, day_range, day_start
 from tradecore_pipeline.settings import Settings
+from tradecore_pipeline.validation.scores import mean_log_score, oracle_r2
 
 INSTRUMENT = Instrument("binance", "BTC/USDT:USDT")
 TIMEFRAME = Timeframe("1h")
@@ -100,23 +101,17 @@ def run_demo(settings: Settings, days: int) -> dict[str, Any]:
             "gaps": sum(len(e.gaps) for e in entries),
             "seconds": session.seconds,
             **scores,
-            "log_score": mean_score(regimes, "log_score"),
-            "har_log_score": mean_score(regimes, "har_log_score"),
+            "log_score": mean_log_score(regimes["log_score"]),
+            "har_log_score": mean_log_score(regimes["har_log_score"]),
             "report": str(report),
             "home": str(settings.home),
         }
 
 
-def mean_score(regimes: pd.DataFrame, column: str) -> float:
-    """The mean of a score column over the bars that have one."""
-    return float(np.nanmean(regimes[column].to_numpy(dtype=np.float64)))
-
-
 def score_against_truth(regimes: pd.DataFrame) -> dict[str, float]:
     """How near the published rows come to the best that anyone could know, on the same bars.
 
-    ``forecast_oracle_r2`` is one minus the mean squared distance between the published and the best possible forecast
-    of log variance, over the variance of the latter.
+    ``forecast_oracle_r2`` is that of the forecasts of log variance (``validation.scores``).
     """
     from tradecore_pipeline.simulator.market import SimulatedMarket  # noqa: PLC0415 (only the demo may look at the truth)
     from tradecore_pipeline.simulator.oracle import oracle_filter, oracle_forecast, state_accuracy  # noqa: PLC0415
@@ -129,7 +124,7 @@ def score_against_truth(regimes: pd.DataFrame) -> dict[str, float]:
     return {
         "state_accuracy": float((regimes["regime_index"].to_numpy() == states["state"].to_numpy()).mean()),
         "oracle_state_accuracy": state_accuracy(oracle_filter(market, INSTRUMENT).loc[regimes.index], states),
-        "forecast_oracle_r2": float(1 - ((own - best) ** 2).mean() / best.var()),
+        "forecast_oracle_r2": oracle_r2(own, best),
     }
 
 

@@ -1,10 +1,11 @@
 """How commands speak: progress and notes on stderr, the report on stdout, JSON as its last line."""
 
 import json
+import math
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -28,16 +29,23 @@ def note(text: str) -> None:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, datetime | date):
+    """The value as JSON has it; NaN and infinities, which it has not, are null."""
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, float | Decimal):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, date):
         return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, Decimal):
-        return float(value)
+    if isinstance(value, Mapping):
+        return {str(_plain(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
     return str(value)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """One JSON object on one line of stdout."""
-    sys.stdout.write(json.dumps(document, default=_plain, allow_nan=True) + "\n")
+    """One JSON object (strictly RFC 8259: no NaN) on one line of stdout."""
+    sys.stdout.write(json.dumps(_plain(document), allow_nan=False) + "\n")
     sys.stdout.flush()
 
 

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import date, datetime
 from pathlib import Path
@@ -40,7 +41,9 @@ def free_port(port: int, name: str) -> int:
 
 
 def simulator(
-    port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; by default TRADECORE_SIMULATOR_PORT.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1024, max=65535, help="Port on 127.0.0.1; by default TRADECORE_SIMULATOR_PORT.")
+    ] = None,
     archive_dir: Annotated[
         Path | None, typer.Option(help="Serve recorded files in the archive's own layout (a folder that holds data/).")
     ] = None,
@@ -85,18 +88,20 @@ def simulator_process(*, port: int, seed: int, start: date, end: date, now: date
         *(sys.executable, "-c", "from tradecore_pipeline.cli import main; main()", "simulator"),
         *("--port", str(port), "--seed", str(seed), "--start", str(start), "--end", str(end), "--now", now.isoformat()),
     ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            said = process.stderr.read().decode() if process.stderr else ""
-            raise TradecoreError(
-                f"the simulator did not start: {said.strip().splitlines()[-1] if said else 'no reason given'}"
-            )
-        with socket.socket() as probe:
-            if probe.connect_ex((HOST, port)) == 0:
-                return process
-        time.sleep(0.05)
+    # A file and not a pipe: nobody reads a pipe once the simulator answers, and a full one would stop it.
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True)
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                said.seek(0)
+                lines = said.read().decode(errors="replace").split("\n")
+                reason = next((line for line in reversed(lines) if line.strip()), "no reason given")
+                raise TradecoreError(f"the simulator did not start: {reason}")
+            with socket.socket() as probe:
+                if probe.connect_ex((HOST, port)) == 0:
+                    return process
+            time.sleep(0.05)
     stop(process)
     raise TradecoreError("the simulator did not answer within 30 seconds")
 
@@ -112,8 +117,6 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         while _group_lives(process) and time.monotonic() < deadline:
             time.sleep(0.05)
     process.wait()
-    if process.stderr is not None:
-        process.stderr.close()
 
 
 def _group_lives(process: subprocess.Popen[bytes]) -> bool:

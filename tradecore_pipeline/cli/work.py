@@ -1,7 +1,7 @@
 """Commands that produce data and models: backfill, train, predict, and run for the whole chain."""
 
-from datetime import date, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from datetime import date
+from typing import Annotated, Any
 
 import typer
 
@@ -15,7 +15,7 @@ from tradecore_pipeline.cli.output import (
     print_json,
 )
 from tradecore_pipeline.cli.session import Session
-from tradecore_pipeline.domain.errors import MixedHomeError, NotEnoughHistoryError, UsageError
+from tradecore_pipeline.domain.errors import MissingInputError, MixedHomeError, NotEnoughHistoryError, UsageError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.market_data import REAL_MARKET
 from tradecore_pipeline.domain.tables import BARS, BARS_1M, MARKET_DATA
@@ -24,7 +24,6 @@ from tradecore_pipeline.domain.time import (
     Timeframe,
     add_months,
     day_range,
-    day_start,
     month_days,
     month_of,
     month_range,
@@ -33,9 +32,6 @@ from tradecore_pipeline.domain.time import (
     utc_now,
 )
 from tradecore_pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    pass
 
 DatasetsOption = Annotated[
     str, typer.Option(metavar="A,B", help="Any of bars_1m, funding_rates, open_interest; by default all it has.")
@@ -127,7 +123,8 @@ def run_chain(
     """Ingest ``days``, then train and predict every month of theirs with enough history (or the last few of them)."""
     for name in _datasets(instrument, ""):
         ingest(session, instrument, name, days)
-    months = _trainable(session, instrument, timeframe, days)
+    prepare(session, instrument, timeframe, days)
+    months = _trainable(session, instrument, timeframe, list(month_range(days[0], days[-1])))
     if last_months is not None:
         months = months[-last_months:]
     fit(session, instrument, timeframe, months)
@@ -165,41 +162,30 @@ def ingest(session: Session, instrument: Instrument, dataset: str, days: list[da
 
 def fit(session: Session, instrument: Instrument, timeframe: Timeframe, months: list[date]) -> None:
     """Features of the training windows, their digests, then tuning and models of ``months``."""
-    from tradecore_pipeline.defs import features, training, tuning  # noqa: PLC0415 (as above)
+    from tradecore_pipeline.defs import feature_days, features, training, tuning  # noqa: PLC0415 (as above)
 
-    before = features.window_months(session.settings, timeframe)
+    before = feature_days.window_months(session.settings, timeframe)
     windows = sorted({add_months(month, -k) for month in months for k in range(1, before + 1)})
     stored = set(session.adapters.lake.days(BARS_1M, instrument))
     available = [m for m in windows if any(d in stored for d in month_days(m))]
     prepare(session, instrument, timeframe, [d for m in available for d in month_days(m) if d in stored])
-    digest = features.asset_key(timeframe, features.FEATURE_MONTH)
-    computed = {month_of(day) for day in session.adapters.lake.days(features.FEATURES, instrument, timeframe=timeframe)}
-    session.stage("month digests", [digest], instrument, [m for m in available if m in computed], monthly=True)
+    digest = features.asset_key(timeframe, feature_days.FEATURE_MONTH)
+    whole = [m for m in available if feature_days.is_whole_month(session.adapters, instrument, m, timeframe=timeframe)]
+    session.stage("month digests", [digest], instrument, whole, monthly=True)
     session.stage("indicators", [tuning.asset_key(timeframe)], instrument, months, monthly=True)
     session.stage("models", training.asset_keys(timeframe), instrument, months, monthly=True)
 
 
 def prepare(session: Session, instrument: Instrument, timeframe: Timeframe, days: list[date]) -> None:
     """Bars and features of those of ``days`` (sorted) that are not up to date with the market data."""
-    from tradecore_pipeline.defs import features  # noqa: PLC0415 (as above)
-    from tradecore_pipeline.defs.days import first_listed_day  # noqa: PLC0415 (as above)
+    from tradecore_pipeline.defs import feature_days, features  # noqa: PLC0415 (as above)
 
-    bars, table = features.asset_key(timeframe, BARS.name), features.asset_key(timeframe, features.FEATURES.name)
-    stale = [d for d in days if features.is_stale(session.adapters, BARS, instrument, d, timeframe=timeframe)]
-    stale = sorted(set(stale) | session.unmarked(bars, instrument, days))
-    session.stage(f"{timeframe} bars", [bars], instrument, stale)
-
-    held = session.adapters.lake.days(BARS, instrument, timeframe=timeframe)
-    first = max(held[0], first_listed_day(session.adapters, instrument)) if held else date.max
-    if held and first > first_listed_day(session.adapters, instrument):
-        first += features.warm_up_days(timeframe) * timedelta(days=1)
-    ready = [d for d in days if d >= first]
-    todo = [
-        d for d in ready if features.is_stale(session.adapters, features.FEATURES, instrument, d, timeframe=timeframe)
-    ]
-    session.stage(
-        f"{timeframe} features", [table], instrument, sorted({*todo, *session.unmarked(table, instrument, ready)})
-    )
+    for table, possible in ((BARS, None), (feature_days.FEATURES, feature_days.ready_days)):
+        key = features.asset_key(timeframe, table.name)
+        wanted = days if possible is None else possible(session.adapters, instrument, days, timeframe=timeframe)
+        stale = feature_days.stale_days(session.adapters, table, instrument, wanted, timeframe=timeframe)
+        todo = sorted({*stale, *session.unmarked(key, instrument, wanted)})
+        session.stage(f"{timeframe} {table.name}", [key], instrument, todo)
 
 
 def publish(session: Session, instrument: Instrument, timeframe: Timeframe, days: list[date]) -> None:
@@ -210,20 +196,27 @@ def publish(session: Session, instrument: Instrument, timeframe: Timeframe, days
     session.stage(f"{timeframe} regimes", [regimes.asset_key(timeframe)], instrument, days)
 
 
-def _trainable(session: Session, instrument: Instrument, timeframe: Timeframe, days: list[date]) -> list[date]:
-    """The months of ``days`` before which enough bars are stored."""
-    stored = session.adapters.lake.days(BARS_1M, instrument)
-    need = timedelta(minutes=timeframe.minutes) * session.settings.minimum_bars(timeframe)
-    first = next((e.day for e in session.adapters.ledger.entries(BARS_1M.name, instrument) if e.rows), None)
-    months = [
-        m for m in month_range(days[0], days[-1]) if first is not None and day_start(m) - day_start(first) >= need
-    ]
-    if not months:
-        raise NotEnoughHistoryError(
-            f"no month from {days[0]:%Y-%m} to {days[-1]:%Y-%m} has {session.settings.minimum_bars(timeframe)} "
-            f"{timeframe} bars before it (stored: {len(stored)} days): begin earlier, or lower training_window_bars"
-        )
-    return months
+def _trainable(session: Session, instrument: Instrument, timeframe: Timeframe, months: list[date]) -> list[date]:
+    """Those of ``months`` before which enough bars are stored.
+
+    Raises:
+        NotEnoughHistoryError: there is none; the message is what the last of them lacks.
+    """
+    from tradecore_pipeline.defs.fits import Month  # noqa: PLC0415 (as above)
+    from tradecore_pipeline.defs.tuning import require_history  # noqa: PLC0415 (as above)
+
+    trainable: list[date] = []
+    reason = ""
+    for month in months:
+        try:
+            require_history(Month(session.adapters, instrument, timeframe, month))
+        except MissingInputError as error:
+            reason = str(error)
+        else:
+            trainable.append(month)
+    if not trainable:
+        raise NotEnoughHistoryError(reason)
+    return trainable
 
 
 def _check_market(session: Session) -> None:

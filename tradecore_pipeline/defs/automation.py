@@ -6,16 +6,18 @@ from datetime import date, timedelta
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from tradecore_pipeline.defs import features, market_data, regimes, training, tuning
+from tradecore_pipeline.defs import feature_days, features, market_data, regimes, training, tuning
 from tradecore_pipeline.defs.resources import Adapters
 from tradecore_pipeline.domain.instruments import Instrument
-from tradecore_pipeline.domain.tables import BARS, BARS_1M, MARKET_DATA, REGIMES
+from tradecore_pipeline.domain.tables import BARS, BARS_1M, MARKET_DATA, REGIMES, Table
 from tradecore_pipeline.domain.time import Timeframe, add_months, day_range, month_of, month_range
 from tradecore_pipeline.settings import Settings
+from tradecore_pipeline.storage.ledger import LedgerEntry
 
 ALL_ASSETS = "__ASSET_JOB"
 """Dagster's job over every asset: only it may hold assets with different partitions, which a run's range then cuts."""
 ROLLOVER_TAG = "tradecore/rollover"
+HOURLY_TAG = "tradecore/hourly"
 
 _ONE_DAY = timedelta(days=1)
 _IN_PROGRESS = [
@@ -44,11 +46,12 @@ def build(settings: Settings, adapters: Adapters) -> dg.Definitions:
 
     @dg.schedule(
         name="monthly",
-        cron_schedule="*/15 0-5 1 * *",
+        cron_schedule="*/15 * * * *",
         job_name=ALL_ASSETS,
         default_status=dg.DefaultScheduleStatus.STOPPED,
-        description="On the 1st: the digest of the month that ended, then tuning and models of the month that begins, "
-        "then the days that waited. Every tick asks for the next step that is missing, so a failed one is tried again.",
+        description="From the 1st on: the digest of the month that ended, then tuning and models of the month that "
+        "begins, then the days that waited. Every tick asks for the next step that is missing, so a failed one is "
+        "tried again and a machine that was off catches up.",
     )
     def monthly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         today = context.scheduled_execution_time.date()
@@ -73,28 +76,34 @@ def hourly_request(
     adapters: Adapters, instance: dg.DagsterInstance, instrument: Instrument, today: date
 ) -> dg.RunRequest | dg.SkipReason:
     """What brings an instrument's days up to date: one run, from its oldest day that is not complete."""
+    tag = {HOURLY_TAG: str(instrument)}
+    if _in_progress(instance, tag):
+        return dg.SkipReason(f"{instrument}: an update is running")
     first = oldest_incomplete_day(adapters, instrument, today)
     if first is None:
         return dg.SkipReason(f"{instrument} has no days yet: launch a first backfill")
     last = min(today, first + (adapters.settings.days_per_run - 1) * _ONE_DAY)
-    assets = [
-        market_data.asset_key(t.name) for t in MARKET_DATA.values() if instrument.is_perpetual or not t.perpetual_only
-    ]
+    assets = [market_data.asset_key(table.name) for table in _datasets(instrument)]
     for timeframe in adapters.settings.parsed_timeframes:
-        assets += [features.asset_key(timeframe, name) for name in (BARS.name, features.FEATURES.name)]
-        months = set(month_range(first, last))
-        if months <= modelled_months(instance, instrument, timeframe):
+        assets += [features.asset_key(timeframe, name) for name in (BARS.name, feature_days.FEATURES.name)]
+        if set(month_range(first, last)) <= modelled_months(instance, instrument, timeframe):
             assets.append(regimes.asset_key(timeframe))
-    return _request(assets, instrument, first, last, run_key=f"hourly|{instrument}|{adapters.clock():%Y-%m-%dT%H}")
+    return _request(assets, instrument, first, last, tags=tag)
 
 
 def oldest_incomplete_day(adapters: Adapters, instrument: Instrument, today: date) -> date | None:
-    """The first day since ingestion began whose minutes are not complete; None if nothing was ever ingested."""
-    entries = adapters.ledger.entries(BARS_1M.name, instrument)
-    if not entries:
-        return None
+    """The first day since ingestion began that a dataset of the instrument lacks; None if nothing was ever ingested."""
+    begun = [entries for t in _datasets(instrument) if (entries := adapters.ledger.entries(t.name, instrument))]
+    return min((_first_incomplete(entries, today) for entries in begun), default=None)
+
+
+def _first_incomplete(entries: Sequence[LedgerEntry], today: date) -> date:
     complete = {entry.day for entry in entries if entry.complete}
     return next((day for day in day_range(entries[0].day, today) if day not in complete), today)
+
+
+def _datasets(instrument: Instrument) -> list[Table]:
+    return [table for table in MARKET_DATA.values() if instrument.is_perpetual or not table.perpetual_only]
 
 
 def modelled_months(instance: dg.DagsterInstance, instrument: Instrument, timeframe: Timeframe) -> set[date]:
@@ -106,50 +115,76 @@ def modelled_months(instance: dg.DagsterInstance, instrument: Instrument, timefr
 def rollover_request(
     adapters: Adapters, instance: dg.DagsterInstance, instrument: Instrument, timeframe: Timeframe, today: date
 ) -> dg.RunRequest | dg.SkipReason:
-    """The next step that the month beginning at ``today``'s month still lacks, or why there is none."""
-    month = month_of(today)
-    name = f"{timeframe} {month:%Y-%m} of {instrument}"
-    tag = {ROLLOVER_TAG: f"{timeframe}|{month}|{instrument}"}
-    if instance.get_runs(dg.RunsFilter(statuses=_IN_PROGRESS, tags=tag), limit=1):
+    """The next step that a month up to ``today``'s still lacks, the oldest month first, or why there is none."""
+    reasons: list[str] = []
+    for month in unmodelled_months(instance, instrument, timeframe, today):
+        answer = _models_request(adapters, instance, instrument, timeframe, month)
+        if isinstance(answer, dg.RunRequest):
+            return answer
+        reasons.append(answer.skip_message or "")
+    if reasons:
+        return dg.SkipReason(reasons[-1])
+    name, tag = _rollover(instrument, timeframe, month_of(today))
+    if _in_progress(instance, tag):
         return dg.SkipReason(f"{name}: a step is running")
-    ended = month - _ONE_DAY
+    waiting = waiting_days(adapters, instance, instrument, timeframe, today)
+    if not waiting:
+        return dg.SkipReason(f"{name}: everything is there")
+    return _request([regimes.asset_key(timeframe)], instrument, waiting[0], waiting[-1], tags=tag)
+
+
+def unmodelled_months(
+    instance: dg.DagsterInstance, instrument: Instrument, timeframe: Timeframe, today: date
+) -> list[date]:
+    """The months after the newest one with models, up to ``today``'s; only that one where no month has any."""
+    current = month_of(today)
+    modelled = [month for month in modelled_months(instance, instrument, timeframe) if month <= current]
+    return list(month_range(add_months(max(modelled), 1), current)) if modelled else [current]
+
+
+def _models_request(
+    adapters: Adapters, instance: dg.DagsterInstance, instrument: Instrument, timeframe: Timeframe, month: date
+) -> dg.RunRequest | dg.SkipReason:
+    """The digest of the month before, or the tuning and models of ``month``, whichever is missing first."""
+    name, tag = _rollover(instrument, timeframe, month)
+    if _in_progress(instance, tag):
+        return dg.SkipReason(f"{name}: a step is running")
+    before, ended = add_months(month, -1), month - _ONE_DAY
     entry = adapters.ledger.get(BARS_1M.name, instrument, ended)
-    feature_days = instance.get_materialized_partitions(features.asset_key(timeframe, features.FEATURES.name))
-    if entry is None or not entry.complete or f"{ended}|{instrument}" not in feature_days:
-        return dg.SkipReason(f"{name}: waits for the features of {ended}")
-    digest = features.asset_key(timeframe, features.FEATURE_MONTH)
-    if add_months(month, -1) not in _dates(instance.get_materialized_partitions(digest), instrument):
-        return _request([digest], instrument, add_months(month, -1), add_months(month, -1), tags=tag)
-    if month not in modelled_months(instance, instrument, timeframe):
-        assets = [tuning.asset_key(timeframe), *training.asset_keys(timeframe)]
-        return _request(assets, instrument, month, month, tags=tag)
-    waiting = [
-        day
-        for day in waiting_days(adapters, instance, instrument, timeframe, today)
-        if f"{day}|{instrument}" in feature_days
-    ]
-    if waiting:
-        return _request([regimes.asset_key(timeframe)], instrument, waiting[0], waiting[-1], tags=tag)
-    return dg.SkipReason(f"{name}: everything is there")
+    whole = feature_days.is_whole_month(adapters, instrument, before, timeframe=timeframe)
+    if entry is None or not entry.complete or not whole:
+        return dg.SkipReason(f"{name}: waits for the features of {before:%Y-%m}, up to {ended}")
+    if not feature_days.is_digested(adapters, instrument, before, timeframe=timeframe):
+        digest = features.asset_key(timeframe, feature_days.FEATURE_MONTH)
+        return _request([digest], instrument, before, before, tags=tag)
+    assets = [tuning.asset_key(timeframe), *training.asset_keys(timeframe)]
+    return _request(assets, instrument, month, month, tags=tag)
+
+
+def _rollover(instrument: Instrument, timeframe: Timeframe, month: date) -> tuple[str, dict[str, str]]:
+    return f"{timeframe} {month:%Y-%m} of {instrument}", {ROLLOVER_TAG: f"{timeframe}|{month}|{instrument}"}
+
+
+def _in_progress(instance: dg.DagsterInstance, tags: dict[str, str]) -> bool:
+    return bool(instance.get_runs(dg.RunsFilter(statuses=_IN_PROGRESS, tags=tags), limit=1))
 
 
 def waiting_days(
     adapters: Adapters, instance: dg.DagsterInstance, instrument: Instrument, timeframe: Timeframe, today: date
 ) -> list[date]:
-    """The days whose regimes waited for the models of ``today``'s month.
+    """The days whose regimes waited for the models of ``today``'s month, as far as they have features.
 
     Those of the month so far that were never published, and the last day of the month before: its last bar closes as
     the month begins, when the hourly schedule publishes nothing until the month has models.
     """
     month = month_of(today)
+    ended = month - _ONE_DAY
     published = _dates(instance.get_materialized_partitions(regimes.asset_key(timeframe)), instrument)
     waiting = [day for day in day_range(month, today) if day not in published]
-    ended = month - _ONE_DAY
-    if month_of(ended) in modelled_months(instance, instrument, timeframe) and features.is_stale(
-        adapters, REGIMES, instrument, ended, timeframe=timeframe
-    ):
-        waiting.insert(0, ended)
-    return waiting
+    if month_of(ended) in modelled_months(instance, instrument, timeframe):
+        waiting = feature_days.stale_days(adapters, REGIMES, instrument, [ended], timeframe=timeframe) + waiting
+    computed = set(adapters.lake.days(feature_days.FEATURES, instrument, timeframe=timeframe))
+    return [day for day in waiting if day in computed]
 
 
 def _dates(keys: set[str], instrument: Instrument) -> set[date]:
@@ -163,11 +198,10 @@ def _request(
     first: date,
     last: date,
     *,
-    tags: dict[str, str] | None = None,
-    run_key: str | None = None,
+    tags: dict[str, str],
 ) -> dg.RunRequest:
     bounds = {
         ASSET_PARTITION_RANGE_START_TAG: f"{first}|{instrument}",
         ASSET_PARTITION_RANGE_END_TAG: f"{last}|{instrument}",
     }
-    return dg.RunRequest(run_key=run_key, asset_selection=list(assets), tags=bounds | (tags or {}))
+    return dg.RunRequest(asset_selection=list(assets), tags=bounds | tags)

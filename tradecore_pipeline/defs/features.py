@@ -5,13 +5,14 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 
 from tradecore_pipeline.defs import market_data
 from tradecore_pipeline.defs.days import DailyTable, first_listed_day, known_until, require_days
+from tradecore_pipeline.defs.feature_days import FEATURE_MONTH, FEATURES, month_coverage, warm_up_days
 from tradecore_pipeline.defs.partitions import (
     Partitions,
-    months_that_hold,
     perpetuals_only,
     same_instrument,
     split_keys,
@@ -19,19 +20,14 @@ from tradecore_pipeline.defs.partitions import (
 )
 from tradecore_pipeline.defs.resources import Adapters, guarded, missing_days, report
 from tradecore_pipeline.domain.instruments import Instrument
-from tradecore_pipeline.domain.tables import BARS, BARS_1M, FUNDING_RATES, OPEN_INTEREST, Table, features_table
-from tradecore_pipeline.domain.time import Timeframe, day_range, day_start, month_days
+from tradecore_pipeline.domain.tables import BARS, BARS_1M, FUNDING_RATES, OPEN_INTEREST, Table
+from tradecore_pipeline.domain.time import Timeframe, day_range, day_start
 from tradecore_pipeline.features.bars import CONTEXT, aggregate_bars
 from tradecore_pipeline.features.month import month_digest
-from tradecore_pipeline.features.perpetuals import MEAN_DAYS
-from tradecore_pipeline.features.registry import FEATURE_NAMES, compute_features, require_warm_up, warm_up_bars
-from tradecore_pipeline.features.tuned import tuned_warm_up_bars
+from tradecore_pipeline.features.registry import compute_features, require_warm_up, warm_up_bars
 from tradecore_pipeline.settings import Settings
-from tradecore_pipeline.validation.walk_forward import LABEL_HORIZON_BARS
 
 STAGE = "features"
-FEATURES = features_table(FEATURE_NAMES)
-FEATURE_MONTH = "feature_month"
 
 _ONE_DAY = timedelta(days=1)
 
@@ -39,27 +35,6 @@ _ONE_DAY = timedelta(days=1)
 def asset_key(timeframe: Timeframe, table: str) -> dg.AssetKey:
     """The asset that stores ``table`` for ``timeframe``."""
     return dg.AssetKey([STAGE, timeframe.name, table])
-
-
-def warm_up_days(timeframe: Timeframe) -> int:
-    """Days before a day that its features are computed from."""
-    return max(timeframe.days(warm_up_bars(timeframe)), MEAN_DAYS + 1)
-
-
-def window_months(settings: Settings, timeframe: Timeframe) -> int:
-    """Months before a month that its training window and the warm-up of its tuned indicators reach into.
-
-    Without the warm-up a month's models would depend on whether somebody had computed earlier bars before.
-    """
-    bars = settings.window_bars(timeframe) + LABEL_HORIZON_BARS + tuned_warm_up_bars()
-    return months_that_hold(timeframe.days(bars))
-
-
-def is_stale(adapters: Adapters, table: Table, instrument: Instrument, day: date, *, timeframe: Timeframe) -> bool:
-    """Whether a day of ``table`` is not stored, not over, or older than the market data it was computed from."""
-    stored = adapters.lake.stored_at(table, instrument, day, timeframe=timeframe)
-    entry = adapters.ledger.get(BARS_1M.name, instrument, day)
-    return stored is None or (entry is not None and (not entry.complete or entry.ingested_at > stored))
 
 
 def build(settings: Settings, partitions: Partitions) -> dg.Definitions:
@@ -172,7 +147,10 @@ def compute_bars(
     require_days(adapters, BARS_1M, instrument, day_range(first, last))
     start, end = day_start(first), known_until(adapters, instrument, last)
     minutes = adapters.lake.read(BARS_1M, instrument, start - CONTEXT, end)
-    return aggregate_bars(minutes, timeframe, start=start, end=end)
+    bars = aggregate_bars(minutes, timeframe, start=start, end=end)
+    known = {day: known_until(adapters, instrument, day) for day in day_range(first, last)}
+    closed = [opened + timeframe.duration <= known[opened.date()] for opened in bars.index]
+    return bars.loc[np.array(closed, dtype=np.bool_)]
 
 
 def compute_feature_days(
@@ -217,10 +195,7 @@ def compute_feature_month(
     Raises:
         MissingInputError: a day after the month's first computed one has no features, or none has.
     """
-    days = [d for d in month_days(month) if d <= adapters.clock().date()]
-    stored = set(adapters.lake.days(FEATURES, instrument, timeframe=timeframe))
-    computed = [d for d in days if d in stored]
-    absent = [d for d in days if d not in stored and (not computed or d > computed[0])]
+    computed, absent = month_coverage(adapters, instrument, month, timeframe=timeframe)
     if absent:
         raise missing_days(f"{timeframe} features", instrument, absent, "materialize features for those days first")
     start, end = day_start(computed[0]), day_start(computed[-1]) + _ONE_DAY

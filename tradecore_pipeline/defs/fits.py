@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from tradecore_pipeline.defs import features
+from tradecore_pipeline.defs import feature_days
+from tradecore_pipeline.defs.days import require_days
 from tradecore_pipeline.defs.resources import Adapters
 from tradecore_pipeline.defs.windows import training_bars
 from tradecore_pipeline.domain.errors import MissingInputError
@@ -47,10 +48,10 @@ class Month:
 
         if set(self.adapters.settings.hmm_features) <= set(FEATURES):
             return None
-        end = bars.index[-1].to_pydatetime() + self.timeframe.duration
-        rows = self.adapters.lake.read(
-            features.FEATURES, self.instrument, bars.index[0].to_pydatetime(), end, timeframe=self.timeframe
-        )
+        start, end = bars.index[0].to_pydatetime(), bars.index[-1].to_pydatetime() + self.timeframe.duration
+        days = sorted({moment.date() for moment in bars.index})
+        require_days(self.adapters, feature_days.FEATURES, self.instrument, days, timeframe=self.timeframe)
+        rows = self.adapters.lake.read(feature_days.FEATURES, self.instrument, start, end, timeframe=self.timeframe)
         return rows.drop(columns="ts_close").reindex(bars.index)
 
     def tuned(self, bars: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import yaml
 from dagster._core.instance.ref import InstanceRef
 
 from tradecore_pipeline.settings import Settings
+from tradecore_pipeline.storage.layout import Layout
 
 PID_TAG = "tradecore/process"
 """``<pid>.<start time>`` of the process a run executes in: pids are reused, start times are not."""
@@ -19,11 +20,6 @@ _UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-
-
-def dagster_home(settings: Settings) -> Path:
-    """The folder that holds the home's Dagster instance."""
-    return settings.home / "dagster"
 
 
 def instance_config(root: Path, *, max_concurrent_runs: int) -> dict[str, Any]:
@@ -54,7 +50,7 @@ def instance_config(root: Path, *, max_concurrent_runs: int) -> dict[str, Any]:
 
 def write_instance_config(settings: Settings) -> Path:
     """Write the home's ``dagster.yaml`` (absolute paths: Dagster counts relative ones from the current directory)."""
-    folder = dagster_home(settings)
+    folder = Layout(settings.home).dagster
     folder.mkdir(parents=True, exist_ok=True)
     config = instance_config(folder, max_concurrent_runs=settings.max_concurrent_runs)
     text = "# Written by tradecore from its settings at every start.\n" + yaml.safe_dump(config, sort_keys=False)

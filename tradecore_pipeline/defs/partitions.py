@@ -81,11 +81,6 @@ def perpetuals_only(instruments: Sequence[Instrument], *, first_offset: int) -> 
     )
 
 
-def day_keys(instrument: Instrument, days: Iterable[date]) -> list[str]:
-    """The partition keys of an instrument's days."""
-    return [f"{day.isoformat()}|{instrument}" for day in days]
-
-
 def split_keys(keys: Iterable[str]) -> dict[Instrument, list[date]]:
     """The dates asked for, by instrument, sorted: how many a run holds, and of whom, is Dagster's choice."""
     grouped: dict[Instrument, list[date]] = {}

@@ -7,7 +7,7 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from tradecore_pipeline.defs import features, training
+from tradecore_pipeline.defs import feature_days, features, training
 from tradecore_pipeline.defs.days import DailyTable, known_until, require_days
 from tradecore_pipeline.defs.fits import Month, load_forecaster, load_regime_model
 from tradecore_pipeline.defs.partitions import Partitions, same_instrument, split_keys, stretches
@@ -36,6 +36,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.Definitions:
 def _asset(timeframe: Timeframe, settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     table = DailyTable(REGIMES, timeframe, plot="confidence", describe=day_summary)
     models = [dg.AssetDep(key, partition_mapping=same_instrument()) for key in training.asset_keys(timeframe)]
+    read = (BARS, feature_days.FEATURES)
     month_to_date = same_instrument(first_offset=-_LONGEST_MONTH_DAYS)
 
     @dg.asset(
@@ -45,7 +46,10 @@ def _asset(timeframe: Timeframe, settings: Settings, partitions: Partitions) -> 
         group_name=STAGE,
         kinds={"parquet"},
         owners=["team:research"],
-        deps=[dg.AssetDep(features.asset_key(timeframe, BARS.name), partition_mapping=month_to_date), *models],
+        deps=[
+            *(dg.AssetDep(features.asset_key(timeframe, t.name), partition_mapping=month_to_date) for t in read),
+            *models,
+        ],
         description=f"Filtered regime probabilities and the forecast density of the next {timeframe} bar, as they were "
         "when each bar closed. The models are those of the row's month, trained only on data that ended before it: the "
         "whole history is out-of-sample.",
@@ -68,6 +72,15 @@ def day_summary(rows: pd.DataFrame) -> dict[str, object]:
     return summary | ({"log_score": round(float(scores.mean()), 4)} if scores.size else {})
 
 
+def _bars_up_to(month: Month, last: date) -> pd.DataFrame:
+    """The bars from the start of the month's training window to the end of ``last``, or as far as it is known."""
+    adapters, instrument, timeframe = month.adapters, month.instrument, month.timeframe
+    require_days(adapters, BARS, instrument, day_range(month.month, last), timeframe=timeframe)
+    start, _ = training_window(month.month, bars=adapters.settings.window_bars(timeframe), timeframe=timeframe)
+    end = min(day_start(last) + timedelta(days=1), known_until(adapters, instrument, last))
+    return adapters.lake.read(BARS, instrument, start, end, timeframe=timeframe)
+
+
 def month_stretches(days: list[date]) -> list[tuple[date, date]]:
     """Unbroken ranges of ``days`` that each lie in one month."""
     months = {month_of(day): [d for d in days if month_of(d) == month_of(day)] for day in days}
@@ -88,12 +101,9 @@ def compute_regimes(
     from tradecore_pipeline.models.published import published_rows  # noqa: PLC0415 (as above)
 
     month = Month(adapters, instrument, timeframe, month_of(first))
-    require_days(adapters, BARS, instrument, day_range(month.month, last), timeframe=timeframe)
+    bars = _bars_up_to(month, last)
     model, hmm = load_regime_model(month)
     forecaster, lstm = load_forecaster(month)
-    start, _ = training_window(month.month, bars=adapters.settings.window_bars(timeframe), timeframe=timeframe)
-    end = min(day_start(last) + timedelta(days=1), known_until(adapters, instrument, last))
-    bars = adapters.lake.read(BARS, instrument, start, end, timeframe=timeframe)
     filtered = model.filter(bars, month.columns(bars))
     inputs = forecast_inputs(bars, forecaster.har, filtered=filtered.frame, features=month.tuned(bars))
     forecast = forecaster.forecast(bars, inputs)

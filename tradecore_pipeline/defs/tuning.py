@@ -93,6 +93,21 @@ def tune(month: Month, run_id: str) -> tuple["TuningResult", LoggedModel]:
     return result, logged
 
 
+def require_history(month: Month) -> None:
+    """Check that a month's window holds what tuning and training need.
+
+    Raises:
+        MissingInputError: it does not; the message says what is missing.
+    """
+    from tradecore_pipeline.tuning.objective import Objective  # noqa: PLC0415 (heavy, and only runs need it)
+
+    window = month.window()
+    start, folds = window.index[0].to_pydatetime(), month.adapters.settings.tuning_folds
+    Objective(
+        month.with_warm_up(window), start=start, timeframe=month.timeframe, folds=folds, purge_bars=LABEL_HORIZON_BARS
+    )
+
+
 def study_metadata(result: "TuningResult") -> dict[str, Any]:
     """What a person wants to see of a study: what it chose, and what that gained over the defaults."""
     return {

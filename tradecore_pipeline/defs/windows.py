@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import dagster as dg
 import pandas as pd
 
-from tradecore_pipeline.defs import features
+from tradecore_pipeline.defs import feature_days, features
 from tradecore_pipeline.defs.partitions import same_instrument
 from tradecore_pipeline.defs.resources import Adapters, missing_days
 from tradecore_pipeline.domain.errors import NotEnoughHistoryError
@@ -20,8 +20,8 @@ _ONE_DAY = timedelta(days=1)
 
 def window_dependency(settings: Settings, timeframe: Timeframe) -> dg.AssetDep:
     """The month digests that a month's training window reaches into; its own month is not among them."""
-    reach = same_instrument(first_offset=-features.window_months(settings, timeframe), last_offset=-1)
-    return dg.AssetDep(features.asset_key(timeframe, features.FEATURE_MONTH), partition_mapping=reach)
+    reach = same_instrument(first_offset=-feature_days.window_months(settings, timeframe), last_offset=-1)
+    return dg.AssetDep(features.asset_key(timeframe, feature_days.FEATURE_MONTH), partition_mapping=reach)
 
 
 def training_bars(adapters: Adapters, instrument: Instrument, month: date, *, timeframe: Timeframe) -> pd.DataFrame:

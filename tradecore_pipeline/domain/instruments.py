@@ -7,6 +7,8 @@ from typing import Self
 from tradecore_pipeline.domain.errors import UsageError
 
 EXCHANGES = ("binance", "bybit", "okx", "hyperliquid")
+SUPPORTED_EXCHANGES = ("binance",)
+"""Those that data can be taken from so far."""
 
 _SYMBOL = re.compile(r"(?P<base>[A-Z0-9]{1,20})/(?P<quote>[A-Z0-9]{1,20})(?::(?P<settle>[A-Z0-9]{1,20}))?")
 
@@ -54,12 +56,6 @@ class Instrument:
     def path_symbol(self) -> str:
         """The symbol as one safe path segment, e.g. ``BTC_USDT_USDT``."""
         return re.sub("[/:]", "_", self.symbol)
-
-    @classmethod
-    def from_path(cls, exchange: str, path_symbol: str) -> Self:
-        """The instrument that was stored under ``path_symbol``."""
-        base, quote, *settle = path_symbol.split("_")
-        return cls.parse(f"{exchange}:{base}/{quote}" + (f":{settle[0]}" if settle else ""))
 
     def __str__(self) -> str:
         return f"{self.exchange}:{self.symbol}"

@@ -7,6 +7,8 @@ import pyarrow as pa
 
 from tradecore_pipeline.domain.instruments import Instrument
 
+MARKET_HEADER = "X-Tradecore-Market"
+"""Simulators name their market in this HTTP header; a host that does not send it serves the real one."""
 REAL_MARKET = "real"
 """The market of live hosts and of recorded files; simulated ones are called ``simulated:<id>``."""
 

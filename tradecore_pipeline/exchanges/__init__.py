@@ -1,6 +1,7 @@
 """The only code that talks to exchanges and their archives."""
 
 from tradecore_pipeline.domain.errors import UsageError
+from tradecore_pipeline.domain.instruments import SUPPORTED_EXCHANGES
 from tradecore_pipeline.domain.time import Clock
 from tradecore_pipeline.exchanges.base import Exchange
 from tradecore_pipeline.exchanges.binance.client import BinanceExchange
@@ -23,8 +24,8 @@ def make_exchange(
     Raises:
         UsageError: it is not supported.
     """
-    if name != "binance":
-        raise UsageError(f"{name} is not supported yet: only binance")
+    if name not in SUPPORTED_EXCHANGES:
+        raise UsageError(f"{name} is not supported yet: only {', '.join(SUPPORTED_EXCHANGES)} is so far")
     return BinanceExchange(
         archive_url=archive_url,
         listing_url=listing_url,

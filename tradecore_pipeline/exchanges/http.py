@@ -11,11 +11,8 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from tradecore_pipeline.domain.errors import InvalidDataError, SourceUnavailableError
-from tradecore_pipeline.domain.market_data import REAL_MARKET
+from tradecore_pipeline.domain.market_data import MARKET_HEADER, REAL_MARKET
 from tradecore_pipeline.exchanges.retry import Retriable, Retrier, retry_after_seconds
-
-MARKET_HEADER = "X-Tradecore-Market"
-"""Simulators name their market in it; a host that does not send it serves the real one."""
 
 MAX_BODY_BYTES = 256 * 1024 * 1024
 CONNECT_SECONDS = 5

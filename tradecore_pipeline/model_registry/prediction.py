@@ -33,7 +33,7 @@ def extra_columns(model: StoredModel) -> tuple[str, ...]:
     if model.kind == "lstm":
         return tuple(name for name in model.config["columns"] if not _from_bars(name))
     if model.kind == "hmm":
-        from tradecore_pipeline.models.observations import FEATURES  # noqa: PLC0415 (imported where it is used)
+        from tradecore_pipeline.models.inputs import FEATURES  # noqa: PLC0415 (imported where it is used)
 
         return tuple(name for name in model.config["features"] if name not in FEATURES)
     return ()

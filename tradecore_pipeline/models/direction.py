@@ -11,6 +11,7 @@ from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.models.density import Floats
 from tradecore_pipeline.models.regimes import BASIS_POINTS, fit_regimes
 from tradecore_pipeline.models.returns import next_percent_returns
+from tradecore_pipeline.models.statistics import variance_of_mean
 
 HAC_LAGS = 48
 SIGNIFICANT_T = 2.0
@@ -100,9 +101,6 @@ def difference_of_means(returns: Floats, top: np.ndarray[Any, Any], bottom: np.n
         return DirectionEvidence(np.nan, np.nan, f"a state held fewer than {HAC_LAGS} bars of the second half")
     high, low = returns[top].mean(), returns[bottom].mean()
     influence = top * (returns - high) / top.mean() - bottom * (returns - low) / bottom.mean()
-    count = len(influence)
-    variance = influence @ influence / count
-    for lag in range(1, HAC_LAGS + 1):
-        variance += 2 * (1 - lag / (HAC_LAGS + 1)) * (influence[lag:] @ influence[:-lag]) / count
     difference = float(high - low)
-    return DirectionEvidence(difference, difference / float(np.sqrt(max(variance, 1e-300) / count)), "")
+    error = np.sqrt(max(variance_of_mean(influence, lags=HAC_LAGS), 1e-300))
+    return DirectionEvidence(difference, difference / float(error), "")

@@ -12,6 +12,7 @@ import torch
 from tradecore_pipeline.domain.errors import ModelFitError
 from tradecore_pipeline.models.density import Floats
 from tradecore_pipeline.models.har import THar
+from tradecore_pipeline.models.inputs import CHUNK_BARS, LEAST_LSTM_BARS
 from tradecore_pipeline.models.lstm import (
     CorrectionNetwork,
     Ensemble,
@@ -22,10 +23,10 @@ from tradecore_pipeline.models.lstm import (
     standardise,
 )
 from tradecore_pipeline.models.returns import next_percent_returns
+from tradecore_pipeline.models.statistics import variance_of_mean
 
 EMBARGO_BARS = 24
 """Bars around a held-out block that its member is not trained on: labels overlap by one, volatility lasts longer."""
-CHUNK_BARS = 240
 BURN_IN_BARS = 60
 CHUNKS_PER_STEP = 4
 LEARNING_RATE = 2e-3
@@ -84,9 +85,9 @@ def fit_lstm(
         ModelFitError: the window is too short, or there is no such device.
     """
     where = resolve_device(device)
-    if len(bars) < 2 * CHUNK_BARS:
+    if len(bars) < LEAST_LSTM_BARS:
         raise ModelFitError(
-            f"{len(bars)} bars are too few for the LSTM (it needs {2 * CHUNK_BARS}): lengthen the training window"
+            f"{len(bars)} bars are too few for the LSTM (it needs {LEAST_LSTM_BARS}): lengthen the training window"
         )
     inputs = forecast_inputs(bars, har, filtered=filtered, features=features).dropna(axis=1, how="all")
     values = inputs.to_numpy(dtype=np.float64)
@@ -216,7 +217,7 @@ def _pool_weight(whole: _Part, held_out: torch.Tensor) -> tuple[float, dict[str,
         )
     best = float(_POOL_GRID[np.argmax([_pool_scores(own, har, weight).mean() for weight in _POOL_GRID])])
     gain = _pool_scores(own, har, best) - har
-    evidence = gain.mean() ** 2 / max(_variance_of_mean(gain, POOL_HAC_LAGS), 1e-300) if best > 0 else 0.0
+    evidence = gain.mean() ** 2 / max(variance_of_mean(gain, lags=POOL_HAC_LAGS), 1e-300) if best > 0 else 0.0
     scores = {
         "held_out_log_score": float(own.mean()),
         "held_out_har_log_score": float(har.mean()),
@@ -228,12 +229,3 @@ def _pool_weight(whole: _Part, held_out: torch.Tensor) -> tuple[float, dict[str,
 def _pool_scores(own: Floats, har: Floats, weight: float) -> Floats:
     with np.errstate(divide="ignore"):
         return np.logaddexp(np.log(weight) + own, np.log1p(-weight) + har)
-
-
-def _variance_of_mean(values: Floats, lags: int) -> float:
-    """Newey-West variance of the mean of an autocorrelated series."""
-    centred = values - values.mean()
-    total = centred @ centred
-    for lag in range(1, min(lags, len(values) - 1) + 1):
-        total += 2 * (1 - lag / (lags + 1)) * (centred[lag:] @ centred[:-lag])
-    return float(total) / len(values) ** 2

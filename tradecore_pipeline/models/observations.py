@@ -10,13 +10,9 @@ import pandas as pd
 from tradecore_pipeline.domain.errors import MissingInputError
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.models.density import PERCENT, Floats
+from tradecore_pipeline.models.inputs import FEATURES, LOG_REALIZED_VARIANCE, SCALED_RETURN
 from tradecore_pipeline.models.returns import percent_returns
 from tradecore_pipeline.models.seasonality import SeasonalScale
-
-SCALED_RETURN = "scaled_return"
-LOG_REALIZED_VARIANCE = "log_realized_variance"
-FEATURES = (SCALED_RETURN, LOG_REALIZED_VARIANCE)
-"""Features computed here; any other name is a column of the features table (``rsi_14`` ...)."""
 
 _VARIANCE_FLOOR = 1e-3
 """Least realized variance, relative to the window's median: a bar without trades has no logarithm."""

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.models.density import Floats, StudentMixture
+from tradecore_pipeline.models.inputs import SCALED_RETURN
 from tradecore_pipeline.models.kernels import forward_filter, student_t_log_likelihood
-from tradecore_pipeline.models.observations import SCALED_RETURN, Scaling, fit_scaling, observe
+from tradecore_pipeline.models.observations import Scaling, fit_scaling, observe
 from tradecore_pipeline.models.returns import next_open, percent_returns
 from tradecore_pipeline.models.student_t_hmm import fit_student_t_hmm
 
@@ -145,7 +146,7 @@ def fit_regimes(
         timeframe: the length of the bars.
         states: number of regimes.
         restarts: seeded starts of EM.
-        features: what the states emit; ``observations.FEATURES`` or names in ``columns``.
+        features: what the states emit; ``inputs.FEATURES`` or names in ``columns``.
         seed: of the starts.
 
     Raises:

@@ -56,17 +56,9 @@ def schema_problems(table: Table, rows: pa.Table) -> list[str]:
     ]
 
 
-def key_problems(table: Table, rows: pa.Table, *, start: datetime, end: datetime) -> list[str]:
-    """One line per rule about keys that some row breaks: order, uniqueness, window, grid."""
-    return _lines(table, rows, _key_problems(table, rows, start=start, end=end))
-
-
 def ohlc_problems(table: Table, rows: pa.Table) -> list[str]:
     """One line per rule about values that some row breaks, with the first such row and how many there are."""
-    return _lines(table, rows, _value_problems(table, rows))
-
-
-def _lines(table: Table, rows: pa.Table, problems: Iterator[Problem]) -> list[str]:
+    problems = _value_problems(table, rows)
     return [line for mask, problem in problems for line in _first_line(table, rows, mask, problem)]
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from tradecore_pipeline.domain.errors import MissingInputError
+from tradecore_pipeline.domain.errors import MissingInputError, UsageError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.market_data import REAL_MARKET
 from tradecore_pipeline.domain.tables import BARS, REGIMES
@@ -26,6 +26,7 @@ MOST_CANDLES = 2_000
 
 COLOURS = ("#2b7bba", "#8a8f98", "#e0701c", "#b3261e", "#6a1b9a")
 """By volatility, calmest first; told apart by colour-blind readers."""
+_NO_FIGURE = "-"
 _HEIGHTS = [0.5, 0.2, 0.3]
 
 _PAGE = """<!doctype html>
@@ -60,8 +61,8 @@ Times are UTC. Research, not investment advice.</p>
 class _Content:
     bars: pd.DataFrame
     regimes: pd.DataFrame
-    names: list[str]
-    """Volatility regimes, calmest first."""
+    names: tuple[str, ...]
+    """Volatility regimes by index, calmest first; also those that were never the most probable one."""
 
 
 def write_report(
@@ -71,6 +72,7 @@ def write_report(
 
     Raises:
         MissingInputError: no regimes are published for that time.
+        UsageError: the number of regimes changes within it.
     """
     lake = Lake(layout)
     regimes = lake.read(REGIMES, instrument, start, end, timeframe=timeframe)
@@ -81,19 +83,23 @@ def write_report(
         )
     bars = lake.read(BARS, instrument, start, end, timeframe=timeframe)
     market = Ledger(layout).market() or REAL_MARKET
+    page = report_page(bars, regimes, instrument, timeframe, market=market)
     target = path or layout.report(instrument, timeframe, start.date())
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target.absolute()) as temporary:
-        temporary.write_text(report_page(bars, regimes, instrument, timeframe, market=market), encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8")
     return target
 
 
 def report_page(
     bars: pd.DataFrame, regimes: pd.DataFrame, instrument: Instrument, timeframe: Timeframe, *, market: str
 ) -> str:
-    """The page as text; plotly.js is inside, so that it opens offline."""
-    named = regimes.groupby("regime_index")["volatility_regime"].first().sort_index()
-    content = _Content(bars.loc[bars.index.isin(regimes.index)], regimes, [str(name) for name in named])
+    """The page as text; plotly.js is inside, so that it opens offline.
+
+    Raises:
+        UsageError: the number of regimes changes within ``regimes``.
+    """
+    content = _Content(bars.loc[bars.index.isin(regimes.index)], regimes, _names(regimes))
     kind = "perpetual" if instrument.is_perpetual else "spot"
     simulated = market != REAL_MARKET
     return _PAGE.format(
@@ -110,6 +116,19 @@ def report_page(
     )
 
 
+def _names(regimes: pd.DataFrame) -> tuple[str, ...]:
+    from tradecore_pipeline.models.direction import volatility_regime_names  # noqa: PLC0415 (hmmlearn takes a second)
+
+    states = regimes["filtered_probability"].map(len)
+    changed = states[states != states.shift()]
+    if len(changed) > 1:
+        raise UsageError(
+            f"hmm_states was {changed.iloc[0]} at first and {changed.iloc[1]} from {changed.index[1]:%Y-%m-%d} on: "
+            "report the time before and after apart"
+        )
+    return volatility_regime_names(int(changed.iloc[0]))
+
+
 def _chart(content: _Content, timeframe: Timeframe) -> go.Figure:
     titles = (
         "Price, coloured by volatility regime (hollow: up, filled: down)",
@@ -120,6 +139,7 @@ def _chart(content: _Content, timeframe: Timeframe) -> go.Figure:
         rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.07, row_heights=_HEIGHTS, subplot_titles=titles
     )
     candles = _candles(content)
+    shown = set(candles["regime_index"])
     for k, name in enumerate(content.names):
         own = candles[candles["regime_index"] == k]
         colour = COLOURS[k]
@@ -133,7 +153,8 @@ def _chart(content: _Content, timeframe: Timeframe) -> go.Figure:
     probabilities = np.vstack(content.regimes["filtered_probability"].to_list())
     for k, name in enumerate(content.names):
         figure.add_scatter(
-            x=content.regimes.index, y=probabilities[:, k].round(4), name=name, legendgroup=name, showlegend=False,
+            x=content.regimes.index, y=probabilities[:, k].round(4), name=name, legendgroup=name,
+            showlegend=k not in shown,
             stackgroup="probability", line={"width": 0}, fillcolor=COLOURS[k], hovertemplate="%{y:.2f}",
             row=2, col=1,
         )  # fmt: skip
@@ -178,15 +199,16 @@ def _statistics(content: _Content) -> str:
     rows: list[str] = []
     for k, name in enumerate(content.names):
         own = index == k
+        known = own_returns[own & ~np.isnan(own_returns)]
         stretches = int((own & ~np.concatenate(([False], own[:-1]))).sum())
         cells = (
             f'<span class="key" style="background:{COLOURS[k]}"></span>{escape(name)}',
             escape(", ".join(sorted(set(directions[own])))),
             f"{own.sum()}",
             f"{own.mean():.1%}",
-            f"{10_000 * np.nanmean(own_returns[own]):+.2f}",
-            f"{100 * np.nanstd(own_returns[own]):.3f}",
-            f"{own.sum() / max(1, stretches):.1f}",
+            f"{10_000 * known.mean():+.2f}" if len(known) else _NO_FIGURE,
+            f"{100 * known.std():.3f}" if len(known) else _NO_FIGURE,
+            f"{own.sum() / stretches:.1f}" if stretches else _NO_FIGURE,
         )
         rows.append(_row(cells))
     head = ("regime", "by mean return", "bars", "share", "mean return, bps", "volatility, %", "bars in a row")
@@ -210,8 +232,9 @@ def _scores(regimes: pd.DataFrame) -> str:
     months = np.array([f"{moment:%Y-%m}" for moment in regimes.index])
     rows: list[str] = []
     for month in [*sorted(set(months)), "all"]:
-        own, har = np.nanmean(scores[(months == month) | (month == "all")], axis=0)
-        rows.append(_row((escape(month), f"{own:.4f}", f"{har:.4f}", f"{own - har:+.4f}")))
+        own, har = scores[((months == month) | (month == "all")) & ~np.isnan(scores).any(axis=1)].T
+        figures = (f"{own.mean():.4f}", f"{har.mean():.4f}", f"{(own - har).mean():+.4f}")
+        rows.append(_row((escape(month), *(figures if len(own) else [_NO_FIGURE] * 3))))
     return _table(("month", "published forecast", "t-HAR alone", "difference (nats a bar)"), rows)
 
 

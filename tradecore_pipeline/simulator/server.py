@@ -19,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tradecore_pipeline.domain.errors import UsageError
+from tradecore_pipeline.domain.market_data import MARKET_HEADER
 from tradecore_pipeline.domain.time import Clock, utc_now
 from tradecore_pipeline.simulator.archive import ArchiveFace
 from tradecore_pipeline.simulator.backend import Backend
@@ -30,7 +31,6 @@ from tradecore_pipeline.simulator.rest import RestFace
 from tradecore_pipeline.simulator.simulated import SimulatedBackend
 
 HOST = "127.0.0.1"
-MARKET_HEADER = "X-Tradecore-Market"
 
 _REMEMBERED_REQUESTS = 1000
 

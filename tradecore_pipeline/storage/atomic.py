@@ -1,5 +1,6 @@
 """Files that are there whole or not at all: written beside, flushed to disk, renamed into place."""
 
+import fcntl
 import os
 import secrets
 from collections.abc import Generator
@@ -94,3 +95,18 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def exclusive(directory: Path) -> Generator[None]:
+    """Hold ``directory`` (made if need be) against every other process and thread that asks for it like this.
+
+    A killed holder lets go by itself.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

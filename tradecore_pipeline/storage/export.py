@@ -1,7 +1,7 @@
 """Files for other tools: a view's rows as Parquet, CSV or Feather."""
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, cast
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet
 
-from tradecore_pipeline.domain.errors import UsageError
+from tradecore_pipeline.domain.errors import MissingInputError, UsageError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.storage.atomic import replacing
@@ -37,10 +37,16 @@ def export_table(
 
     Raises:
         UsageError: the view does not exist, needs a timeframe, or the directory of ``path`` does not exist.
+        MissingInputError: there are no such rows; no file is written.
     """
     if not path.parent.is_dir():
         raise UsageError(f"{path.parent} is not a directory: create it or choose another path")
     frame = catalog.frame(view, instrument, start, end, timeframe=timeframe).reset_index()
+    if frame.empty:
+        raise MissingInputError(
+            f"{view} has no rows of {instrument} from {start:%Y-%m-%d} to {end - timedelta(microseconds=1):%Y-%m-%d}: "
+            "`tradecore coverage` shows what is stored"
+        )
     shown = catalog.view(view)
     constants = {"instrument": str(instrument), "timeframe": str(timeframe or shown.timeframes[0])}
     rows = frame.assign(**constants).reindex(columns=[name for name, _ in shown.columns])

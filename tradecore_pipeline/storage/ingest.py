@@ -5,6 +5,7 @@ from datetime import datetime
 
 from tradecore_pipeline.domain.market_data import FetchedDay
 from tradecore_pipeline.domain.tables import MARKET_DATA
+from tradecore_pipeline.storage.atomic import exclusive
 from tradecore_pipeline.storage.encoding import EncodedDay, encode_day
 from tradecore_pipeline.storage.lake import Lake
 from tradecore_pipeline.storage.ledger import Ledger, LedgerEntry
@@ -37,10 +38,12 @@ def store_day(
     encoded = encode_day(table, fetched.day, fetched.rows)
     entry = _entry(fetched, encoded, now=now, seconds=seconds, launch=launch)
     ledger.claim_market(fetched.market)
-    _reopen(ledger, entry)
-    lake.publish_encoded(table, fetched.instrument, fetched.day, encoded, timeframe=None)
-    lake.publish_gaps(fetched.dataset, fetched.instrument, day=fetched.day, gaps=fetched.gaps)
-    ledger.record(entry)
+    # Two writers of one day would otherwise leave the rows of one under the entry of the other.
+    with exclusive(lake.layout.ledger_series(fetched.dataset, fetched.instrument)):
+        _reopen(ledger, entry)
+        lake.publish_encoded(table, fetched.instrument, fetched.day, encoded, timeframe=None)
+        lake.publish_gaps(fetched.dataset, fetched.instrument, day=fetched.day, gaps=fetched.gaps)
+        ledger.record(entry)
     return entry
 
 

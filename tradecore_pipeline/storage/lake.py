@@ -18,7 +18,7 @@ from tradecore_pipeline.domain.time import Timeframe, day_range
 from tradecore_pipeline.storage.atomic import listed_names, write_bytes
 from tradecore_pipeline.storage.decoding import decode_day, decode_days
 from tradecore_pipeline.storage.encoding import EncodedDay, Rows, encode_day
-from tradecore_pipeline.storage.layout import JSON, PARQUET, Layout, day_name, named_day, named_month
+from tradecore_pipeline.storage.layout import PARQUET, Layout, day_name, named_day
 
 _FEW_DAYS = timedelta(days=200)
 """Windows shorter than this look for each day's file; listing years of names would take longer than reading a day."""
@@ -157,15 +157,6 @@ class Lake:
             return json.loads(path.read_bytes())
         except FileNotFoundError:
             return None
-
-    def read_month_documents(
-        self, kind: str, instrument: Instrument, *, timeframe: Timeframe
-    ) -> dict[date, dict[str, Any]]:
-        """Every document of ``kind`` by the first day of its month, in order."""
-        directory = self.layout.series(kind, instrument, timeframe=timeframe)
-        return {
-            named_month(name): json.loads((directory / name).read_bytes()) for name in listed_names(directory, JSON)
-        }
 
     def _paths(
         self, table: Table, instrument: Instrument, start: datetime, end: datetime, *, timeframe: Timeframe | None

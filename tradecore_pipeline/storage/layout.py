@@ -121,10 +121,5 @@ def named_day(name: str) -> date:
     return date.fromisoformat(name[len(_DAY_PREFIX) : len(_DAY_PREFIX) + 10])
 
 
-def named_month(name: str) -> date:
-    """The first day of the month that a document's name stands for."""
-    return date.fromisoformat(f"{name[len(_MONTH_PREFIX) : len(_MONTH_PREFIX) + 7]}-01")
-
-
 def _instrument_directory(top: Path, instrument: Instrument) -> Path:
     return top / f"exchange={instrument.exchange}" / f"symbol={instrument.path_symbol}"

@@ -1,8 +1,6 @@
 """What a choice of indicator lengths is worth: how well it foretells the size of the next bar's move, out-of-fold."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +17,7 @@ from tradecore_pipeline.features.tuned import (
     indicator_columns,
     tuned_settled_bars,
 )
+from tradecore_pipeline.validation.walk_forward import walk_forward_folds
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
@@ -56,7 +55,7 @@ class Objective:
         self._har = har[self._rows]
         moves = np.abs(log_returns(bars)[self._rows + 1])
         self._target = np.log(np.maximum(moves, max(_FLOOR_SHARE * float(np.median(moves)), 1e-8)))
-        self._folds = _walk_forward(self._rows.size, folds=folds, purge_bars=purge_bars)
+        self._folds = walk_forward_folds(self._rows.size, folds, purge_bars=purge_bars)
 
     def __call__(self, parameters: IndicatorParameters) -> float:
         """Mean squared out-of-fold error of log |next return|; smaller is better."""
@@ -84,12 +83,6 @@ def _usable_rows(
     followed[:-1] = np.diff(opened) == timeframe.minutes * 60_000
     warm = (before >= tuned_settled_bars()) & np.isfinite(har).all(axis=1)
     return np.flatnonzero(followed & warm & (opened >= to_milliseconds(start)))
-
-
-def _walk_forward(rows: int, *, folds: int, purge_bars: int) -> Sequence[tuple[Rows, Rows]]:
-    """Rows before each fold, less the purge, and the fold's; the first block is trained on only."""
-    edges = np.linspace(0, rows, folds + 2).astype(int)
-    return [(np.arange(first - purge_bars), np.arange(first, after)) for first, after in pairwise(edges[1:])]
 
 
 def _fold_errors(inputs: Floats, target: Floats, train: Rows, test: Rows) -> Floats:

@@ -1,4 +1,4 @@
-"""Which bars a month's models may be trained on, and purged folds inside a training window."""
+"""Which bars a month's models may be trained on, and walk-forward folds inside a training window."""
 
 import itertools
 from datetime import date, datetime
@@ -23,23 +23,19 @@ def training_window(month: date, *, bars: int, timeframe: Timeframe) -> tuple[da
     return end - bars * timeframe.duration, end
 
 
-def purged_folds(rows: int, folds: int, *, purge: int) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Train and test row numbers of ``folds`` contiguous test blocks; together the tests are every row once.
+def walk_forward_folds(
+    rows: int, folds: int, *, purge_bars: int
+) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Train and test row numbers of ``folds`` contiguous test blocks; the block before them is trained on only.
 
-    Rows within ``purge`` of a test block, on either side, are in neither: after a block their features still remember
-    it, before it their labels reach into it.
+    A fold trains on every row before its test block less the last ``purge_bars``, whose labels reach into it.
 
     Raises:
-        NotEnoughHistoryError: a fold would have no rows left to train on.
+        NotEnoughHistoryError: a fold would have no rows to train on or to test.
     """
-    edges = np.linspace(0, rows, folds + 1).astype(np.intp)
-    every = np.arange(rows)
-    result: list[tuple[NDArray[np.intp], NDArray[np.intp]]] = []
-    for first, last in itertools.pairwise(edges):
-        train = every[(every < first - purge) | (every >= last + purge)]
-        if first == last or len(train) == 0:
-            raise NotEnoughHistoryError(
-                f"{rows} bars cannot be cut into {folds} folds with a purge of {purge}: lengthen the training window"
-            )
-        result.append((train, every[first:last]))
-    return result
+    edges = np.linspace(0, rows, folds + 2).astype(np.intp)[1:]
+    if edges[0] <= purge_bars or (np.diff(edges) == 0).any():
+        raise NotEnoughHistoryError(
+            f"{rows} bars cannot be cut into {folds} folds with a purge of {purge_bars}: lengthen the training window"
+        )
+    return [(np.arange(first - purge_bars), np.arange(first, after)) for first, after in itertools.pairwise(edges)]

@@ -11,10 +11,10 @@ from tradecore_pipeline.features.registry import FEATURE_NAMES, compute_features
 from tradecore_pipeline.features.tuned import DEFAULT_PARAMETERS, tuned_features
 from tradecore_pipeline.models.density import Floats, StudentMixture
 from tradecore_pipeline.models.har import fit_har
+from tradecore_pipeline.models.inputs import LOG_REALIZED_VARIANCE, SCALED_RETURN
 from tradecore_pipeline.models.kernels import expectation
 from tradecore_pipeline.models.lstm import forecast_inputs
 from tradecore_pipeline.models.lstm_training import fit_lstm
-from tradecore_pipeline.models.observations import LOG_REALIZED_VARIANCE, SCALED_RETURN
 from tradecore_pipeline.models.regimes import fit_regimes
 from tradecore_pipeline.models.seasonality import SeasonalScale
 from tradecore_pipeline.validation.leaks import Rowwise, assert_causal, assert_future_does_not_matter

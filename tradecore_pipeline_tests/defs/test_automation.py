@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
-from tradecore_pipeline.defs import features, market_data, regimes, training, tuning
+from tradecore_pipeline.defs import feature_days, features, market_data, regimes, training, tuning
 from tradecore_pipeline.defs.automation import (
     ROLLOVER_TAG,
     hourly_request,
@@ -16,16 +16,16 @@ from tradecore_pipeline.defs.automation import (
 from tradecore_pipeline.defs.build import build_definitions
 from tradecore_pipeline.defs.instance import open_instance
 from tradecore_pipeline.defs.resources import Adapters
-from tradecore_pipeline.domain.tables import BARS, BARS_1M, REGIMES
-from tradecore_pipeline.domain.time import day_range
+from tradecore_pipeline.domain.tables import BARS, BARS_1M, REGIMES, Table
+from tradecore_pipeline.domain.time import day_range, month_days
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.storage.ledger import LedgerEntry
 from tradecore_pipeline_tests.chain import BTC, HOUR, SPOT
 
 JANUARY, FEBRUARY = date(2025, 1, 1), date(2025, 2, 1)
 LAST_OF_JANUARY = date(2025, 1, 31)
-DIGEST = features.asset_key(HOUR, features.FEATURE_MONTH)
-FEATURES = features.asset_key(HOUR, features.FEATURES.name)
+DIGEST = features.asset_key(HOUR, feature_days.FEATURE_MONTH)
+FEATURES = features.asset_key(HOUR, feature_days.FEATURES.name)
 BAR_KEYS = features.asset_key(HOUR, BARS.name)
 REGIME_KEY = regimes.asset_key(HOUR)
 MODELS = [tuning.asset_key(HOUR), *training.asset_keys(HOUR)]
@@ -42,11 +42,11 @@ class World:
         self.settings = Settings.load(home=home, instruments=(str(BTC), str(SPOT)))
         self.adapters = Adapters(self.settings, clock=lambda: self.now)
 
-    def ingested(self, first: date, last: date, *, complete: bool = True) -> None:
+    def ingested(self, first: date, last: date, *, dataset: str = BARS_1M.name, complete: bool = True) -> None:
         for day in day_range(first, last):
             self.adapters.ledger.record(
                 LedgerEntry(
-                    instrument=BTC, dataset=BARS_1M.name, day=day, rows=0, missing=0, gaps=(), source="none",
+                    instrument=BTC, dataset=dataset, day=day, rows=0, missing=0, gaps=(), source="none",
                     host="127.0.0.1", market="simulated:test", files=(), sha256="", complete=complete, reason="",
                     ingested_at=self.now, seconds=0.0, launch="test",
                 )
@@ -57,6 +57,18 @@ class World:
             for day in day_range(first, last or first):
                 event = dg.AssetMaterialization(asset_key=asset, partition=f"{day}|{BTC}")
                 self.instance.report_runless_asset_event(event)
+                if asset == FEATURES:
+                    self.file(feature_days.FEATURES, day)
+                if asset == DIGEST:
+                    self.digest(day, len(month_days(day)))
+
+    def file(self, table: Table, day: date) -> None:
+        path = self.adapters.layout.day(table.name, BTC, day, timeframe=HOUR)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    def digest(self, month: date, days: int) -> None:
+        self.adapters.lake.put_document(feature_days.FEATURE_MONTH, BTC, month, timeframe=HOUR, document={"days": days})
 
     def rollover(self) -> dg.RunRequest | dg.SkipReason:
         return rollover_request(self.adapters, self.instance, BTC, HOUR, self.now.date())
@@ -86,12 +98,13 @@ def test_a_month_rolls_over_step_by_step(world: World) -> None:
     world.ingested(JANUARY, LAST_OF_JANUARY - ONE_DAY)
     world.done([FEATURES], JANUARY, LAST_OF_JANUARY - ONE_DAY)
     world.now = datetime(2025, 2, 1, 0, 30, tzinfo=UTC)
-    assert "waits for the features of 2025-01-31" in reason(world.rollover())
+    assert "up to 2025-01-31" in reason(world.rollover())
     world.ingested(LAST_OF_JANUARY, LAST_OF_JANUARY, complete=False)
     world.done([FEATURES], LAST_OF_JANUARY)
-    assert "waits for the features of 2025-01-31" in reason(world.rollover()), "the day is stored, but not whole"
+    assert "up to 2025-01-31" in reason(world.rollover()), "the day is stored, but not whole"
     world.ingested(LAST_OF_JANUARY, LAST_OF_JANUARY)
-    assert asked(world.rollover()) == ({DIGEST}, "2025-01-01", "2025-01-01")
+    world.digest(JANUARY, 20)
+    assert asked(world.rollover()) == ({DIGEST}, "2025-01-01", "2025-01-01"), "a digest made in mid-month is redone"
     world.done([DIGEST], JANUARY)
     assert asked(world.rollover()) == (set(MODELS), "2025-02-01", "2025-02-01")
     world.done(MODELS, FEBRUARY)
@@ -116,9 +129,7 @@ def test_the_last_day_of_the_month_before_is_published_again_once_it_is_whole(wo
     world.done([DIGEST, *MODELS], JANUARY)
     world.done(MODELS, FEBRUARY)
     world.done([REGIME_KEY], JANUARY, LAST_OF_JANUARY)
-    stored = world.adapters.layout.day(REGIMES.name, BTC, LAST_OF_JANUARY, timeframe=HOUR)
-    stored.parent.mkdir(parents=True)
-    stored.touch()
+    world.file(REGIMES, LAST_OF_JANUARY)
     world.now = datetime.now(UTC) + ONE_DAY  # the file is older than what was ingested since
     world.ingested(JANUARY, LAST_OF_JANUARY)
     answer = rollover_request(world.adapters, world.instance, BTC, HOUR, FEBRUARY)
@@ -181,15 +192,36 @@ def test_hourly_catches_up_one_run_at_a_time(world: World) -> None:
     assert asked(world.hourly()) == (set(DAYS), "2024-06-01", str(last))
 
 
-def test_two_ticks_within_one_hour_are_one_run(world: World) -> None:
+def test_an_update_in_progress_is_not_asked_for_again(world: World) -> None:
     world.ingested(JANUARY, date(2025, 1, 30))
-    first = world.hourly()
-    world.now += timedelta(minutes=20)
-    again = world.hourly()
-    world.now += timedelta(hours=1)
-    later = world.hourly()
-    keys = [request.run_key for request in (first, again, later) if isinstance(request, dg.RunRequest)]
-    assert keys[0] == keys[1] != keys[2]
+    request = world.hourly()
+    assert isinstance(request, dg.RunRequest)
+    run = create_run_for_test(
+        world.instance, job_name="any", tags=dict(request.tags), status=dg.DagsterRunStatus.STARTED
+    )
+    assert "an update is running" in reason(world.hourly())
+    world.instance.report_run_failed(run)
+    assert asked(world.hourly()) == asked(request)
+
+
+def test_hourly_goes_back_to_a_day_that_only_another_dataset_lacks(world: World) -> None:
+    world.ingested(JANUARY, date(2025, 1, 30))
+    world.ingested(JANUARY, date(2025, 1, 30), dataset="open_interest")
+    world.ingested(date(2025, 1, 28), date(2025, 1, 28), dataset="open_interest", complete=False)
+    assert asked(world.hourly()) == (set(DAYS), "2025-01-28", "2025-01-31")
+
+
+def test_a_machine_that_was_off_for_months_catches_up_from_the_oldest_month(world: World) -> None:
+    world.done(MODELS, JANUARY)
+    world.ingested(JANUARY, date(2025, 3, 31))
+    world.done([FEATURES], JANUARY, date(2025, 3, 31))
+    world.now = datetime(2025, 4, 17, 9, 0, tzinfo=UTC)
+    for month in (FEBRUARY, date(2025, 3, 1), date(2025, 4, 1)):
+        before = (month - ONE_DAY).replace(day=1)
+        assert asked(world.rollover()) == ({DIGEST}, str(before), str(before))
+        world.done([DIGEST], before)
+        assert asked(world.rollover()) == (set(MODELS), str(month), str(month))
+        world.done(MODELS, month)
 
 
 def tick(world: World, name: str) -> tuple[list[dg.RunRequest], str]:
@@ -218,7 +250,7 @@ def test_a_tick_asks_for_the_instrument_that_can_go_on_and_is_not_held_up_by_the
 
 
 def test_a_tick_without_anything_to_do_says_why_for_every_instrument(world: World) -> None:
-    for name, text in {"monthly": "waits for the features of 2024-12-31", "hourly": "launch a first backfill"}.items():
+    for name, text in {"monthly": "up to 2024-12-31", "hourly": "launch a first backfill"}.items():
         requests, skipped = tick(world, name)
         assert requests == []
         assert skipped.count(text) == 2

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradecore_pipeline.defs import features, market_data, regimes, training, tuning
+from tradecore_pipeline.defs import feature_days, features, market_data, regimes, training, tuning
 from tradecore_pipeline.defs.build import build_definitions
 from tradecore_pipeline.defs.partitions import (
     FIRST_MONTH,
-    day_keys,
     make_partitions,
     months_that_hold,
     split_keys,
@@ -26,7 +25,7 @@ from tradecore_pipeline.domain.time import add_months, day_range, month_days, mo
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline_tests.chain import BTC, HOUR, SPOT
 
-DIGEST = features.asset_key(HOUR, features.FEATURE_MONTH)
+DIGEST = features.asset_key(HOUR, feature_days.FEATURE_MONTH)
 NINE_DAYS = list(day_range(date(2022, 1, 1), date(2022, 1, 9)))
 DAYS = st.sets(st.integers(0, 900).map(lambda n: date(2022, 1, 1) + timedelta(days=n)))
 
@@ -56,7 +55,7 @@ def needs(definitions: dg.Definitions, asset: dg.AssetKey, on: dg.AssetKey, key:
 
 
 def keyed(instrument: Instrument, dates: Iterable[date]) -> set[str]:
-    return set(day_keys(instrument, dates))
+    return {f"{day}|{instrument}" for day in dates}
 
 
 @pytest.mark.parametrize("asset", [tuning.asset_key(HOUR), *training.asset_keys(HOUR)], ids=lambda key: key.path[-1])
@@ -64,7 +63,7 @@ def test_a_month_depends_on_its_window_months_and_never_on_its_own_or_later(
     definitions: dg.Definitions, settings: Settings, asset: dg.AssetKey
 ) -> None:
     month = date(2022, 5, 1)
-    window = [add_months(month, -k) for k in range(1, features.window_months(settings, HOUR) + 1)]
+    window = [add_months(month, -k) for k in range(1, feature_days.window_months(settings, HOUR) + 1)]
     assert len(window) == 8, "4320 bars and the 945 bars of warm-up of tuned indicators"
     assert needs(definitions, asset, DIGEST, f"{month}|{BTC}") == keyed(BTC, window)
 
@@ -92,7 +91,7 @@ def test_a_days_regimes_and_features_read_no_later_day(definitions: dg.Definitio
     day = date(2022, 5, 17)
     bars = features.asset_key(HOUR, BARS.name)
     month_so_far = set(day_range(date(2022, 5, 1), day))
-    for asset in (regimes.asset_key(HOUR), features.asset_key(HOUR, features.FEATURES.name)):
+    for asset in (regimes.asset_key(HOUR), features.asset_key(HOUR, feature_days.FEATURES.name)):
         found = split_keys(needs(definitions, asset, bars, f"{day}|{BTC}"))
         assert set(found) == {BTC}
         assert max(found[BTC]) == day
@@ -103,7 +102,7 @@ def test_a_days_regimes_and_features_read_no_later_day(definitions: dg.Definitio
 
 
 def test_the_features_of_spot_depend_on_no_open_interest(definitions: dg.Definitions) -> None:
-    asset, source = features.asset_key(HOUR, features.FEATURES.name), market_data.asset_key(OPEN_INTEREST.name)
+    asset, source = features.asset_key(HOUR, feature_days.FEATURES.name), market_data.asset_key(OPEN_INTEREST.name)
     assert needs(definitions, asset, source, f"2022-05-17|{SPOT}") == set()
     assert f"2022-05-17|{BTC}" in needs(definitions, asset, source, f"2022-05-17|{BTC}")
 
@@ -136,7 +135,7 @@ def test_month_stretches_never_leave_their_month(days: set[date]) -> None:
     assert all(month_of(first) == month_of(last) for first, last in found)
 
 
-@given(st.permutations([*day_keys(BTC, NINE_DAYS), f"2021-05-01|{SPOT}"]))
+@given(st.permutations([*(f"{day}|{BTC}" for day in NINE_DAYS), f"2021-05-01|{SPOT}"]))
 def test_split_keys_sorts_whatever_dagster_hands_over(keys: list[str]) -> None:
     expected = {BTC: NINE_DAYS, SPOT: [date(2021, 5, 1)]}
     assert split_keys(keys) == expected

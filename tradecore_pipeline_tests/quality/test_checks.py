@@ -7,7 +7,7 @@ import pytest
 
 from tradecore_pipeline.domain.errors import InvalidDataError
 from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES, OPEN_INTEREST, Table
-from tradecore_pipeline.quality.checks import key_problems, ohlc_problems, schema_problems, validate_rows
+from tradecore_pipeline.quality.checks import ohlc_problems, schema_problems, validate_rows
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=1)
@@ -105,4 +105,3 @@ def test_problems_for_display_are_counted_per_rule() -> None:
         "row 2024-01-01T00:00:00Z: volume is negative (and 1 more rows)",
         "row 2024-01-01T00:01:00Z: low is not above zero",
     ]
-    assert key_problems(BARS_1M, rows, start=START, end=END) == ["row 2024-01-01T00:02:00Z: comes after a later row"]

@@ -224,7 +224,6 @@ def test_documents_come_back_and_do_not_depend_on_the_order_of_their_keys(lake: 
     assert path.read_bytes() == before
     assert path.name == "month=2022-05.json"
     assert lake.get_document("indicator_params", BTC, month, **place) == {"a": "x", "b": [1, 2.5]}
-    assert list(lake.read_month_documents("indicator_params", BTC, **place)) == [month, later]
 
 
 def test_paths_are_hive_style_under_one_root(layout: Layout) -> None:

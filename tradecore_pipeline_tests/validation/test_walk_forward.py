@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tradecore_pipeline.domain.errors import NotEnoughHistoryError
 from tradecore_pipeline.domain.time import Timeframe
-from tradecore_pipeline.validation.walk_forward import purged_folds, training_window
+from tradecore_pipeline.validation.walk_forward import training_window, walk_forward_folds
 
 
 @given(
@@ -30,15 +30,19 @@ def test_a_window_of_half_a_year_of_hours() -> None:
     assert end - start == timedelta(days=180)
 
 
-@given(rows=st.integers(40, 500), folds=st.integers(2, 6), purge=st.integers(0, 5))
-def test_folds_test_every_row_once_and_never_touch(rows: int, folds: int, purge: int) -> None:
-    parts = purged_folds(rows, folds, purge=purge)
-    np.testing.assert_array_equal(np.concatenate([test for _, test in parts]), np.arange(rows))
+@given(rows=st.integers(60, 500), folds=st.integers(2, 6), purge=st.integers(0, 5))
+def test_folds_test_every_row_after_the_first_block_once_and_train_on_all_before_but_the_purge(
+    rows: int, folds: int, purge: int
+) -> None:
+    parts = walk_forward_folds(rows, folds, purge_bars=purge)
+    first = parts[0][1][0]
+    assert first == rows // (folds + 1)
+    np.testing.assert_array_equal(np.concatenate([test for _, test in parts]), np.arange(first, rows))
     for train, test in parts:
-        assert np.abs(train[:, None] - test[None, :]).min() > purge - (purge > 0)
-        assert not set(train) & set(test)
+        np.testing.assert_array_equal(train, np.arange(test[0] - purge))
 
 
 def test_folds_that_cannot_be_cut_are_refused() -> None:
-    with pytest.raises(NotEnoughHistoryError, match="lengthen"):
-        purged_folds(10, 2, purge=8)
+    for rows, purge in ((10, 3), (2, 0)):
+        with pytest.raises(NotEnoughHistoryError, match="lengthen"):
+            walk_forward_folds(rows, 2, purge_bars=purge)

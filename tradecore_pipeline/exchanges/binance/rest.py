@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow as pa
 
 from tradecore_pipeline.domain.errors import InvalidDataError, SourceError, SourceUnavailableError, UsageError
-from tradecore_pipeline.domain.market_data import REAL_MARKET
+from tradecore_pipeline.domain.market_data import MARKET_HEADER, REAL_MARKET
 from tradecore_pipeline.exchanges.base import SPOT
 from tradecore_pipeline.exchanges.binance.symbols import Listed
-from tradecore_pipeline.exchanges.http import MARKET_HEADER, Endpoint, HttpClient, refusal, unreachable
+from tradecore_pipeline.exchanges.http import Endpoint, HttpClient, refusal, unreachable
 from tradecore_pipeline.exchanges.retry import Retriable, Retrier, retry_after_seconds
 
 _LIVE_FUTURES = "https://fapi.binance.com"
