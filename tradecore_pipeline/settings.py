@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     months_per_run: Positive = 3
     """Most months of models in one Dagster run of a backfill."""
     training_window_bars: Windows = Field(default_factory=lambda: dict(_WINDOW_BARS))
-    """Bars before a month that its models are trained on, by timeframe, 480 at least; those left out keep the default."""
+    """Bars before a month that its models are trained on, by timeframe, at least 480; others keep the default."""
     minimum_history_fraction: Annotated[float, Field(gt=0, le=1)] = 0.9
     """The share of the training window that must exist, or a month is refused."""
 

@@ -4,8 +4,9 @@ import pytest
 from pydantic import ValidationError
 
 from tradecore_pipeline.domain.errors import SettingsError, UsageError
-from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.instruments import EXCHANGES, Instrument
 from tradecore_pipeline.domain.time import Timeframe
+from tradecore_pipeline.models.inputs import LEAST_LSTM_BARS
 from tradecore_pipeline.settings import Settings
 
 
@@ -67,6 +68,9 @@ def test_settings_cannot_be_changed() -> None:
         ("MINIMUM_HISTORY_FRACTION", "0"),
         ("LSTM_DEVICE", "tpu"),
         ("TRAINING_WINDOW_BARS", "480"),
+        ("TRAINING_WINDOW_BARS", "abc"),
+        ("HOME", ""),
+        ("HOME", "~nobody-of-that-name/x"),
     ],
 )
 def test_an_impossible_value_names_its_variable_in_one_line(
@@ -79,6 +83,25 @@ def test_an_impossible_value_names_its_variable_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("exchange", sorted(set(EXCHANGES) - {"binance"}))
+def test_an_exchange_that_is_not_built_yet_is_refused(exchange: str) -> None:
+    with pytest.raises(SettingsError, match=f"{exchange}:BTC/USDT: only binance is supported so far"):
+        Settings.load(instruments=("binance:BTC/USDT", f"{exchange}:BTC/USDT"))
+
+
+def test_regimes_are_told_apart_by_features_that_exist() -> None:
+    features = ("scaled_return", "log_realized_variance", "rsi_14", "rsi_14")
+    assert Settings.load(hmm_features=features).hmm_features == features[:3]
+    with pytest.raises(SettingsError, match="unknown feature 'rsi': choose from scaled_return, .*, rsi_14"):
+        Settings.load(hmm_features=("scaled_return", "rsi"))
+
+
+def test_a_training_window_is_one_that_the_lstm_can_be_fitted_on() -> None:
+    assert Settings.load(training_window_bars={"4h": LEAST_LSTM_BARS}).training_window_bars["4h"] == LEAST_LSTM_BARS
+    with pytest.raises(SettingsError, match=f"479 bars at 4h are too few: the LSTM needs at least {LEAST_LSTM_BARS}"):
+        Settings.load(training_window_bars={"4h": LEAST_LSTM_BARS - 1})
+
+
 def test_unknown_keys_are_refused_in_variables_and_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRADECORE_HMM_STATE", "3")
     with pytest.raises(SettingsError, match="unknown setting TRADECORE_HMM_STATE"):
@@ -89,6 +112,12 @@ def test_unknown_keys_are_refused_in_variables_and_in_the_file(tmp_path: Path, m
         Settings.load()
     (tmp_path / "tradecore.toml").write_text("hmm_states = [\n")
     with pytest.raises(SettingsError, match=r"tradecore\.toml is not valid TOML"):
+        Settings.load()
+    (tmp_path / "tradecore.toml").write_bytes(b'home = "\xff"\n')
+    with pytest.raises(SettingsError, match=r"tradecore\.toml is not valid TOML"):
+        Settings.load()
+    (tmp_path / "tradecore.toml").write_text('home = ""\n')
+    with pytest.raises(SettingsError, match="TRADECORE_HOME or tradecore.toml.*is empty"):
         Settings.load()
 
 

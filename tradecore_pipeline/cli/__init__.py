@@ -1,6 +1,5 @@
 """The `tradecore` command: one line of error instead of a traceback, and exit codes 0, 1 (failure), 2 (usage), 130."""
 
-import contextlib
 import logging
 import os
 import sys
@@ -15,8 +14,10 @@ def main() -> None:
     """Run the command line and leave with its exit code."""
     code = run()
     logging.shutdown()
-    with contextlib.suppress(BrokenPipeError):  # whoever read has seen enough
+    try:
         sys.stdout.flush()
+    except OSError as error:  # a full disk, or a reader who has left
+        code = _complain(error, 1)
     sys.stderr.flush()
     # The bindings of torch and DuckDB report each other's leaks, a page of them, while an interpreter is torn down.
     os._exit(code)
@@ -36,9 +37,7 @@ def run() -> int:
         return end.code if isinstance(end.code, int) else 0
     except UsageError as error:
         return _complain(error, 2)
-    except TradecoreError as error:
-        return _complain(error, 1)
-    except OSError as error:  # a disk that is full, a folder that may not be written to: it names the file itself
+    except (TradecoreError, OSError) as error:  # the latter (a full disk, no permission) names its file itself
         return _complain(error, 1)
     except KeyboardInterrupt:
         return _complain("interrupted: what was finished is kept, the same command goes on from there", 130)

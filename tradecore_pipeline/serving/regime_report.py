@@ -119,14 +119,14 @@ def report_page(
 def _names(regimes: pd.DataFrame) -> tuple[str, ...]:
     from tradecore_pipeline.models.direction import volatility_regime_names  # noqa: PLC0415 (hmmlearn takes a second)
 
-    states = regimes["filtered_probability"].map(len)
-    changed = states[states != states.shift()]
-    if len(changed) > 1:
-        raise UsageError(
-            f"hmm_states was {changed.iloc[0]} at first and {changed.iloc[1]} from {changed.index[1]:%Y-%m-%d} on: "
-            "report the time before and after apart"
-        )
-    return volatility_regime_names(int(changed.iloc[0]))
+    states = [len(probabilities) for probabilities in regimes["filtered_probability"]]
+    for moment, count in zip(regimes.index, states, strict=True):
+        if count != states[0]:
+            raise UsageError(
+                f"there are {states[0]} regimes before {moment:%Y-%m-%d} and {count} from then on (hmm_states was "
+                "changed): report the time before and after apart"
+            )
+    return volatility_regime_names(states[0])
 
 
 def _chart(content: _Content, timeframe: Timeframe) -> go.Figure:

@@ -164,7 +164,9 @@ def _one_timeframe(view: View, timeframe: Timeframe | None) -> Timeframe | None:
     if timeframe not in view.timeframes:
         choices = ", ".join(str(choice) for choice in view.timeframes if choice is not None)
         raise UsageError(
-            f"{view.name} needs a timeframe: choose one of {choices}" if choices else f"{view.name} has none"
+            f"{view.name} needs a timeframe: choose one of {choices}"
+            if choices
+            else f"{view.name} has no timeframes: pass none"
         )
     return timeframe
 

@@ -23,9 +23,7 @@ def training_window(month: date, *, bars: int, timeframe: Timeframe) -> tuple[da
     return end - bars * timeframe.duration, end
 
 
-def walk_forward_folds(
-    rows: int, folds: int, *, purge_bars: int
-) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+def walk_forward_folds(rows: int, folds: int, *, purge_bars: int) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     """Train and test row numbers of ``folds`` contiguous test blocks; the block before them is trained on only.
 
     A fold trains on every row before its test block less the last ``purge_bars``, whose labels reach into it.

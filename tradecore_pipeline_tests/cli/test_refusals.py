@@ -12,6 +12,7 @@ from tradecore_pipeline.domain.errors import MixedHomeError
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline_tests.chain import (
     BTC,
+    FEBRUARY,
     FIRST,
     MARCH,
     ONE_DAY,
@@ -68,6 +69,9 @@ def refused(outcome: Outcome, code: int, *, message: str) -> None:
         (("sql", "SELECT * FROM nowhere"), "nowhere"),
         (("sql", "SELECT * FROM read_csv('/etc/passwd')"), "/etc/passwd"),
         (("sql", "SELECT 1", "--json", "--csv"), "choose --json or --csv"),
+        (("sql", "SELECT 1 AS a, 2 AS a", "--json"), "2 columns are called 'a'"),
+        (("export", "bars_1m", "--instrument", NAME, *span(START, date.max)), "choose one before it"),
+        (("export", "bars_1m", "--instrument", NAME, *A_DAY, "--timeframe", "1h"), "bars_1m has no timeframes"),
         (("export", "candles", "--instrument", NAME, *A_DAY), "there is no view 'candles'"),
         (("export", "bars_1m", "--instrument", NAME, *A_DAY, "--format", "xlsx"), "unknown format 'xlsx'"),
         (("export", "bars_1m", "--instrument", NAME, *A_DAY, "--out", "no/such/x.csv"), "is not a directory"),
@@ -75,6 +79,7 @@ def refused(outcome: Outcome, code: int, *, message: str) -> None:
         (("simulator", "--start", "2025-02-01", "--end", "2025-01-01"), "is not before"),
         (("simulator", "--now", "2025-01-01"), "has no time zone"),
         (("simulator", "--now", "soon"), "'soon' is not a moment"),
+        (("simulator", "--now", "0001-01-01T00:00:00+14:00"), "'0001-01-01T00:00:00+14:00' is not a moment"),
         (("simulator", "--archive-dir", "nowhere"), "nowhere holds no data folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -88,7 +93,17 @@ def test_a_wrong_request_is_refused_in_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [("backfill",), ("nonsense",), ("coverage", "--nonsense"), ("backfill", NAME)])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("backfill",),
+        ("nonsense",),
+        ("coverage", "--nonsense"),
+        ("backfill", NAME),
+        ("simulator", "--port", "99999999"),
+        ("simulator", "--port", "0"),
+    ],
+)
 def test_a_command_line_that_is_none_exits_with_2(chain: Chain, arguments: tuple[str, ...]) -> None:
     outcome = tradecore(chain.settings, *arguments)
     assert outcome.code == 2
@@ -131,6 +146,20 @@ def test_regimes_that_were_never_published_cannot_be_reported(chain: Chain, tmp_
     outcome = tradecore(chain.settings, *arguments, cwd=tmp_path)
     refused(outcome, 1, message="run `tradecore predict` first")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_that_are_not_there_are_not_exported(chain: Chain, tmp_path: Path) -> None:
+    arguments = ("export", "bars_1m", "--instrument", NAME, *span(date(2020, 1, 1), date(2020, 1, 2)))
+    outcome = tradecore(chain.settings, *arguments, cwd=tmp_path)
+    refused(outcome, 1, message=f"bars_1m has no rows of {NAME} from 2020-01-01 to 2020-01-02")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_written_is_named_in_one_line(chain: Chain, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    arguments = ("report", NAME, *span(FEBRUARY, MARCH), "--timeframe", "1h", "--out", "file/page.html")
+    refused(tradecore(chain.settings, *arguments, cwd=tmp_path), 1, message="'file'")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_busy_port_is_named_with_its_setting(chain: Chain) -> None:

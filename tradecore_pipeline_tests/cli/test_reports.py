@@ -63,6 +63,13 @@ def test_sql_answers_as_json_csv_and_table(chain: Chain) -> None:
     assert str(row["bars"]) in tradecore(chain.settings, "sql", query).out
 
 
+def test_json_is_strict_whatever_sql_finds(chain: Chain) -> None:
+    query = "SELECT 'nan'::DOUBLE AS n, [1.5, 'inf'::DOUBLE] AS l, {'x': '-inf'::DOUBLE} AS s, MAP {DATE '2020-01-01': 1} AS m"
+    last = tradecore(chain.settings, "sql", query, "--json").out.splitlines()[-1]
+    (row,) = json.loads(last, parse_constant=pytest.fail)["rows"]
+    assert row == {"n": None, "l": [1.5, None], "s": {"x": None}, "m": {"2020-01-01": 1}}
+
+
 def test_sql_over_every_view_finds_the_chains_rows(chain: Chain) -> None:
     for view in ("bars_1m", "funding_rates", "open_interest", "bars_1h", "features", "regimes", "gaps"):
         outcome = tradecore(chain.settings, "sql", f"SELECT count(*) AS n FROM {view}", "--json")  # noqa: S608 (ours)

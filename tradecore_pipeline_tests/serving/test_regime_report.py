@@ -1,13 +1,17 @@
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from tradecore_pipeline.domain.errors import MissingInputError
+from tradecore_pipeline.domain.errors import MissingInputError, UsageError
 from tradecore_pipeline.domain.market_data import REAL_MARKET
 from tradecore_pipeline.domain.tables import BARS, REGIMES
 from tradecore_pipeline.domain.time import day_start
+from tradecore_pipeline.serving import regime_report
 from tradecore_pipeline.serving.regime_report import report_page, write_report
 from tradecore_pipeline_tests.chain import BTC, FEBRUARY, FIRST, HOUR, MARCH, Chain
 
@@ -47,6 +51,61 @@ def test_the_page_names_the_regimes_and_scores_every_month(page: str) -> None:
     assert {"Bear", "Chop", "Bull"} == {name for name in ("Bear", "Chop", "Bull") if f"<td>{name}</td>" in page}
     assert "<td>2025-02</td>" in page
     assert "<td>all</td>" in page
+
+
+def frames(states: Sequence[int], probabilities: Sequence[list[float]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Bars and regimes whose most probable states are these; no row has a score."""
+    index = pd.date_range("2025-02-01", periods=len(states), freq="h", tz="UTC", name="ts_open")
+    price = 100 + np.arange(len(states), dtype=np.float64)
+    bars = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), price), index=index)
+    regimes = pd.DataFrame(
+        {
+            "regime_index": states,
+            "volatility_regime": [("Calm", "Normal", "Turbulent")[k] for k in states],
+            "regime": [("Chop", "Bull", "Bear")[k] for k in states],
+            "direction_significant": False,
+            "filtered_probability": probabilities,
+            "forecast_volatility": 0.01,
+            "log_score": np.nan,
+            "har_log_score": np.nan,
+        },
+        index=index,
+    )
+    return bars.assign(realized_variance=1e-4), regimes
+
+
+def test_a_regime_that_never_came_leaves_the_others_their_names() -> None:
+    bars, regimes = frames([1, 2, 2, 1, 2], [[0.1, 0.5, 0.4]] * 5)
+    page = report_page(bars, regimes, BTC, HOUR, market=REAL_MARKET)
+    rows = dict(re.findall(r"</span>(Calm|Normal|Turbulent)</td><td>(.*?)</td></tr>", page))
+    cells = {name: text.split("</td><td>") for name, text in rows.items()}
+    assert {name: row[:3] for name, row in cells.items()} == {
+        "Calm": ["", "0", "0.0%"],
+        "Normal": ["Bull", "2", "40.0%"],
+        "Turbulent": ["Bear", "3", "60.0%"],
+    }
+    assert cells["Calm"][3:] == ["-", "-", "-"]
+    traces = regime_report._chart(regime_report._Content(bars, regimes, ("Calm", "Normal", "Turbulent")), HOUR).data
+    candles = {trace.name: len(trace.x) for trace in traces if trace.type == "candlestick"}
+    assert candles == {"Calm": 0, "Normal": 2, "Turbulent": 3}
+    areas = {trace.name: trace for trace in traces if trace.type == "scatter" and trace.stackgroup == "probability"}
+    assert {name: area.y[0] for name, area in areas.items()} == {"Calm": 0.1, "Normal": 0.5, "Turbulent": 0.4}
+    assert {name: area.showlegend for name, area in areas.items()} == {
+        "Calm": True,
+        "Normal": False,
+        "Turbulent": False,
+    }
+
+
+def test_a_month_without_scores_has_no_figures() -> None:
+    page = report_page(*frames([0], [[1.0, 0.0, 0.0]]), BTC, HOUR, market=REAL_MARKET)
+    assert "<td>2025-02</td><td>-</td><td>-</td><td>-</td>" in page
+
+
+def test_months_with_different_numbers_of_regimes_are_not_drawn_as_one() -> None:
+    bars, regimes = frames([0] * 30, [[0.9, 0.1]] * 24 + [[0.9, 0.1, 0.0]] * 6)
+    with pytest.raises(UsageError, match="2 regimes before 2025-02-02 and 3 from then on"):
+        report_page(bars, regimes, BTC, HOUR, market=REAL_MARKET)
 
 
 def test_the_page_opens_offline_with_plotly_inside(page: str) -> None:

@@ -9,7 +9,7 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 
-from tradecore_pipeline.domain.errors import InvalidDataError, UsageError
+from tradecore_pipeline.domain.errors import InvalidDataError, MissingInputError, UsageError
 from tradecore_pipeline.domain.market_data import Gap
 from tradecore_pipeline.domain.tables import BARS, BARS_1M, FUNDING_RATES, REGIMES, features_table
 from tradecore_pipeline.domain.time import Timeframe, day_start
@@ -214,3 +214,7 @@ def test_exports_hold_the_views_rows_in_each_format(lake: Lake, catalog: Catalog
     ]
     with pytest.raises(UsageError, match="is not a directory"):
         export_table(catalog, "gaps", BTC, START, END, format="csv", path=tmp_path / "no" / "x.csv")
+    with pytest.raises(MissingInputError, match="regimes has no rows of .* from 2022-05-02 to 2022-05-02"):
+        late = END + (END - START)
+        export_table(catalog, "regimes", BTC, END, late, format="csv", path=tmp_path / "x.csv", timeframe=HOUR)
+    assert not (tmp_path / "x.csv").exists()

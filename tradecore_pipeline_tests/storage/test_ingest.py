@@ -1,8 +1,12 @@
 """The ledger, and storing a day so that a kill at any point loses, doubles and tears nothing."""
 
+import hashlib
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -175,3 +179,29 @@ def test_coverage_counts_days_rows_and_minutes_and_a_gap_over_midnight_once(lake
         CoverageRow(BTC, "open_interest", DAY, DAY, days=1, rows=286, missing_minutes=10, gaps=1),
         CoverageRow(SPOT, "bars_1m", None, None, days=0, rows=0, missing_minutes=0, gaps=0),
     ]
+
+
+def test_two_writers_of_one_day_leave_the_rows_and_the_entry_of_the_same_one(
+    lake: Lake, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish, published = lake.publish_encoded, Event()
+
+    def pause_after_the_first(*arguments: Any, **named: Any) -> None:
+        publish(*arguments, **named)
+        if not published.is_set():
+            published.set()
+            time.sleep(0.3)  # long enough for the other writer to store its day whole, were it let in
+
+    def second() -> None:
+        published.wait()
+        _store(lake, ledger, REPAIRED)
+
+    monkeypatch.setattr(lake, "publish_encoded", pause_after_the_first)
+    with ThreadPoolExecutor(1) as other:
+        late = other.submit(second)
+        _store(lake, ledger, WITH_GAP)
+        late.result()
+    entry = ledger.get("bars_1m", BTC, DAY)
+    stored = lake.layout.day("bars_1m", BTC, DAY, timeframe=None).read_bytes()
+    assert entry is not None
+    assert hashlib.sha256(stored).hexdigest() == entry.sha256
