@@ -84,9 +84,10 @@ class Month:
         return model
 
     def _missing(self, what: str, stage: str) -> MissingInputError:
+        month = f"{self.month:%Y-%m}"
+        command = f"tradecore train {self.instrument} --timeframe {self.timeframe} --from {month} --to {month}"
         return MissingInputError(
-            f"{self.instrument} has no {self.timeframe} {what} for {self.month:%Y-%m}: materialize {stage} for that "
-            f"month, or `tradecore train '{self.instrument}' --timeframe {self.timeframe}` it"
+            f"{self.instrument} has no {self.timeframe} {what} for {month}: materialize {stage} for it, or run `{command}`"
         )
 
     def log(
