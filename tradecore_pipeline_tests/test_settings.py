@@ -92,7 +92,7 @@ def test_an_exchange_that_is_not_built_yet_is_refused(exchange: str) -> None:
 def test_regimes_are_told_apart_by_features_that_exist() -> None:
     features = ("scaled_return", "log_realized_variance", "rsi_14", "rsi_14")
     assert Settings.load(hmm_features=features).hmm_features == features[:3]
-    with pytest.raises(SettingsError, match="unknown feature 'rsi': choose from scaled_return, .*, rsi_14"):
+    with pytest.raises(SettingsError, match=r"unknown feature 'rsi': choose from scaled_return, .*, rsi_14"):
         Settings.load(hmm_features=("scaled_return", "rsi"))
 
 
@@ -117,7 +117,7 @@ def test_unknown_keys_are_refused_in_variables_and_in_the_file(tmp_path: Path, m
     with pytest.raises(SettingsError, match=r"tradecore\.toml is not valid TOML"):
         Settings.load()
     (tmp_path / "tradecore.toml").write_text('home = ""\n')
-    with pytest.raises(SettingsError, match="TRADECORE_HOME or tradecore.toml.*is empty"):
+    with pytest.raises(SettingsError, match=r"TRADECORE_HOME or tradecore\.toml.*is empty"):
         Settings.load()
 
 

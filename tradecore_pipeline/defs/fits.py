@@ -87,7 +87,7 @@ class Month:
         month = f"{self.month:%Y-%m}"
         command = f"tradecore train {self.instrument} --timeframe {self.timeframe} --from {month} --to {month}"
         return MissingInputError(
-            f"{self.instrument} has no {self.timeframe} {what} for {month}: materialize {stage} for it, or run `{command}`"
+            f"{self.instrument} has no {self.timeframe} {what} for {month}: materialize {stage}, or run `{command}`"
         )
 
     def log(

@@ -230,11 +230,15 @@ def _direction(regimes: pd.DataFrame) -> str:
 def _scores(regimes: pd.DataFrame) -> str:
     scores = regimes[["log_score", "har_log_score"]].to_numpy(dtype=np.float64)
     months = np.array([f"{moment:%Y-%m}" for moment in regimes.index])
+    known = ~np.isnan(scores).any(axis=1)
     rows: list[str] = []
     for month in [*sorted(set(months)), "all"]:
-        own, har = scores[((months == month) | (month == "all")) & ~np.isnan(scores).any(axis=1)].T
-        figures = (f"{own.mean():.4f}", f"{har.mean():.4f}", f"{(own - har).mean():+.4f}")
-        rows.append(_row((escape(month), *(figures if len(own) else [_NO_FIGURE] * 3))))
+        chosen = known & ((months == month) | (month == "all"))
+        figures = [_NO_FIGURE] * 3
+        if chosen.any():
+            own, har = scores[chosen].mean(axis=0)
+            figures = [f"{own:.4f}", f"{har:.4f}", f"{own - har:+.4f}"]
+        rows.append(_row((escape(month), *figures)))
     return _table(("month", "published forecast", "t-HAR alone", "difference (nats a bar)"), rows)
 
 

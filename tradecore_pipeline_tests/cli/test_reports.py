@@ -64,7 +64,9 @@ def test_sql_answers_as_json_csv_and_table(chain: Chain) -> None:
 
 
 def test_json_is_strict_whatever_sql_finds(chain: Chain) -> None:
-    query = "SELECT 'nan'::DOUBLE AS n, [1.5, 'inf'::DOUBLE] AS l, {'x': '-inf'::DOUBLE} AS s, MAP {DATE '2020-01-01': 1} AS m"
+    query = (
+        "SELECT 'nan'::DOUBLE AS n, [1.5, 'inf'::DOUBLE] AS l, {'x': '-inf'::DOUBLE} AS s, MAP {DATE '2020-01-01': 1} m"
+    )
     last = tradecore(chain.settings, "sql", query, "--json").out.splitlines()[-1]
     (row,) = json.loads(last, parse_constant=pytest.fail)["rows"]
     assert row == {"n": None, "l": [1.5, None], "s": {"x": None}, "m": {"2020-01-01": 1}}

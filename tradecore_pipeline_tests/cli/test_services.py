@@ -22,5 +22,5 @@ def test_a_simulator_that_says_more_than_a_pipe_holds_answers_all_the_same(monke
 
 
 def test_a_simulator_that_does_not_start_says_why() -> None:
-    with pytest.raises(TradecoreError, match="the simulator did not start: tradecore: .* seed >= 0"):
+    with pytest.raises(TradecoreError, match=r"the simulator did not start: tradecore: .* seed >= 0"):
         simulator_process(port=free_port(), **DEMO_MARKET | {"seed": -1})

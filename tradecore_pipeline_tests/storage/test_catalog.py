@@ -214,7 +214,7 @@ def test_exports_hold_the_views_rows_in_each_format(lake: Lake, catalog: Catalog
     ]
     with pytest.raises(UsageError, match="is not a directory"):
         export_table(catalog, "gaps", BTC, START, END, format="csv", path=tmp_path / "no" / "x.csv")
-    with pytest.raises(MissingInputError, match="regimes has no rows of .* from 2022-05-02 to 2022-05-02"):
-        late = END + (END - START)
+    late = END + (END - START)
+    with pytest.raises(MissingInputError, match=r"regimes has no rows of .* from 2022-05-02 to 2022-05-02"):
         export_table(catalog, "regimes", BTC, END, late, format="csv", path=tmp_path / "x.csv", timeframe=HOUR)
     assert not (tmp_path / "x.csv").exists()
