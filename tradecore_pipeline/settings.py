@@ -71,6 +71,7 @@ Positive = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)]
 Windows = Annotated[dict[str, Positive], NoDecode, BeforeValidator(_table)]
 
+_MOST_WINDOW_BARS = 1_000_000
 _WINDOW_BARS = {"5m": 25_920, "15m": 17_280, "30m": 8_640, "1h": 4_320, "4h": 2_190, "1d": 730}
 """Training windows: half a year at 1h (the measured default), shorter in time below, longer above."""
 
@@ -158,6 +159,8 @@ class Settings(BaseSettings):
             _parse_timeframe(name)
             if bars < LEAST_LSTM_BARS:
                 raise ValueError(f"{bars} bars at {name} are too few: the LSTM needs at least {LEAST_LSTM_BARS}")
+            if bars > _MOST_WINDOW_BARS:
+                raise ValueError(f"{bars} bars at {name} are too many: the most is {_MOST_WINDOW_BARS}")
         return _WINDOW_BARS | value
 
     @field_validator("hmm_features")

@@ -9,6 +9,8 @@ from rich.console import Console
 
 from tradecore_pipeline.domain.errors import TradecoreError, UsageError
 
+_INTERRUPTED = 130
+
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
@@ -29,19 +31,25 @@ def run() -> int:
     warnings.filterwarnings(
         "ignore", message=r"(?s).*(MultiPartitionMapping|backfill_policy|allow_nonexistent_upstream_partitions)"
     )
-    from tradecore_pipeline.cli.app import app  # noqa: PLC0415 (after the filter above)
-
     try:
+        from tradecore_pipeline.cli.app import app  # noqa: PLC0415 (after the filter above)
+
         app()
     except SystemExit as end:
+        if end.code == _INTERRUPTED:  # typer turns Ctrl-C into it, and says nothing
+            return _say_interrupted()
         return end.code if isinstance(end.code, int) else 0
     except UsageError as error:
         return _complain(error, 2)
     except (TradecoreError, OSError) as error:  # the latter (a full disk, no permission) names its file itself
         return _complain(error, 1)
     except KeyboardInterrupt:
-        return _complain("interrupted: what was finished is kept, the same command goes on from there", 130)
+        return _say_interrupted()
     return 0
+
+
+def _say_interrupted() -> int:
+    return _complain("interrupted: what was finished is kept, the same command goes on from there", _INTERRUPTED)
 
 
 def _complain(message: object, code: int) -> int:

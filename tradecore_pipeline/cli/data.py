@@ -21,7 +21,7 @@ from tradecore_pipeline.cli.output import (
     print_table,
 )
 from tradecore_pipeline.domain.errors import UsageError
-from tradecore_pipeline.domain.time import day_start, parse_day
+from tradecore_pipeline.domain.time import day_start, parse_day, utc_now
 from tradecore_pipeline.features.registry import FEATURE_NAMES
 from tradecore_pipeline.serving.regime_report import write_report
 from tradecore_pipeline.settings import Settings
@@ -143,9 +143,11 @@ def _refuse_equal_names(columns: Sequence[str]) -> None:
 
 
 def _span(first: str, last: str) -> tuple[datetime, datetime]:
-    start, end = parse_day(first), parse_day(last)
+    start, end, today = parse_day(first), parse_day(last), utc_now().date()
     if start > end:
         raise UsageError(f"--from {start} is after --to {end}: swap them")
+    if end > today:
+        raise UsageError(f"--to {end} is in the future: today is {today} (UTC)")
     if end == date.max:
         raise UsageError(f"--to {end} is the last day there is: choose one before it")
     return day_start(start), day_start(end + timedelta(days=1))

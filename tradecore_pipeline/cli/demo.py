@@ -61,10 +61,10 @@ def demo(days: DaysOption = 300, *, json: JsonFlag = False) -> None:
         raise UsageError(
             f"--days {days} is out of range: the demo's market has {whole} days and needs {_LEAST_DAYS} of them"
         )
-    from tradecore_pipeline.cli.services import free_port, simulator_process, stop  # noqa: PLC0415 (a cycle otherwise)
+    from tradecore_pipeline.cli.services import any_free_port, simulator_process, stop  # noqa: PLC0415 (a cycle otherwise)
 
     started = time.monotonic()
-    port = free_port(Settings.load().simulator_port, "simulator_port")
+    port = any_free_port()
     os.environ.update(demo_environment(Settings.load(), f"http://127.0.0.1:{port}"))
     exchange = simulator_process(port=port, **DEMO_MARKET)
     try:

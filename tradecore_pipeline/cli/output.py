@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 TimeframeOption = Annotated[str, typer.Option("--timeframe", help="5m, 15m, 30m, 1h, 4h or 1d, as configured.")]
@@ -53,7 +54,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     """A table on stdout; cut to the terminal's width only where there is a terminal."""
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        table.add_row(*["" if value is None else str(value) for value in row])
+        # As text: a value in brackets is no markup.
+        table.add_row(*[Text("" if value is None else str(value)) for value in row])
     console = Console()
     if not console.is_terminal:
         console = Console(width=10_000)

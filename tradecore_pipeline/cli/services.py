@@ -40,6 +40,13 @@ def free_port(port: int, name: str) -> int:
     return port
 
 
+def any_free_port() -> int:
+    """A port that nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
 def simulator(
     port: Annotated[
         int | None, typer.Option(min=1024, max=65535, help="Port on 127.0.0.1; by default TRADECORE_SIMULATOR_PORT.")

@@ -44,6 +44,8 @@ def run_services(settings: Settings, *, demo: bool) -> None:
         environment |= demo_environment(settings, f"http://{HOST}:{port}")
         settings = Settings.load(home=demo_home(settings))
     environment["TRADECORE_HOME"] = str(settings.home)
+    if len({settings.dagster_port, settings.mlflow_port, port}) < 3:
+        raise UsageError("two services have the same port: set TRADECORE_DAGSTER_PORT and TRADECORE_MLFLOW_PORT apart")
     dagster_port = free_port(settings.dagster_port, "dagster_port")
     mlflow_port = free_port(settings.mlflow_port, "mlflow_port")
     with _alone(settings):

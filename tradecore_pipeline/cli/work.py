@@ -145,7 +145,8 @@ def ingest(session: Session, instrument: Instrument, dataset: str, days: list[da
 
     _check_market(session)
     ledger, key = session.adapters.ledger, market_data.asset_key(dataset)
-    done = {e.day for e in ledger.entries(dataset, instrument) if e.complete}
+    intact = market_data.intact_entries(session.adapters, MARKET_DATA[dataset], instrument, days)
+    done = {entry.day for entry in intact if entry.complete}
     unmarked = session.unmarked(key, instrument, days)
     wanted = [day for day in days if day not in done or day in unmarked]
     session.stage(f"{dataset} of {instrument}", [key], instrument, wanted, config={"keep_stored": True})
@@ -192,7 +193,9 @@ def publish(session: Session, instrument: Instrument, timeframe: Timeframe, days
     """Bars and features of ``days``, then their regimes."""
     from tradecore_pipeline.defs import regimes  # noqa: PLC0415 (as above)
 
-    prepare(session, instrument, timeframe, days)
+    # A month is filtered from its beginning, whichever of its days were asked for.
+    stored = set(session.adapters.lake.days(BARS_1M, instrument))
+    prepare(session, instrument, timeframe, [d for d in day_range(month_of(days[0]), days[-1]) if d in stored])
     session.stage(f"{timeframe} regimes", [regimes.asset_key(timeframe)], instrument, days)
 
 

@@ -8,6 +8,7 @@ import dagster as dg
 import psutil
 import yaml
 from dagster._core.instance.ref import InstanceRef
+from filelock import FileLock
 
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.storage.layout import Layout
@@ -67,6 +68,17 @@ def write_instance_config(settings: Settings) -> Path:
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """The home's persistent instance, for runs in this process: their output stays on this terminal."""
     folder = write_instance_config(settings)
+    # Several commands may be the first on a home: Dagster's tables are made by one of them.
+    with FileLock(folder / "creation.lock"):
+        instance = _open(folder)
+        instance.run_storage.alembic_version()
+        instance.event_log_storage.alembic_version()
+        if instance.schedule_storage is not None:
+            instance.schedule_storage.alembic_version()
+    return instance
+
+
+def _open(folder: Path) -> dg.DagsterInstance:
     quiet = {
         "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
     }

@@ -12,6 +12,7 @@ from tradecore_pipeline.defs.partitions import stretches
 from tradecore_pipeline.domain.errors import TradecoreError, UsageError
 from tradecore_pipeline.domain.instruments import Instrument
 
+_INTERRUPTED = dg.DagsterExecutionInterruptedError.__name__
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -29,6 +30,7 @@ def materialize(
 
     Raises:
         TradecoreError: a run failed; the message is the asset's own (a ``UsageError`` if that was one).
+        KeyboardInterrupt: somebody pressed Ctrl-C; what was finished before is marked.
     """
     job = definitions.resolve_implicit_global_asset_job_def()
     run_config: dict[str, Any] = dict(_SILENT)
@@ -54,6 +56,8 @@ def _failure(result: dg.ExecuteInProcessResult) -> TradecoreError:
         if not event.is_step_failure:
             continue
         data = event.step_failure_data
+        if _INTERRUPTED in {error.cls_name for error in _chain(data.error)}:
+            raise KeyboardInterrupt
         if data.user_failure_data is not None and data.user_failure_data.description:
             kind = data.user_failure_data.metadata.get("error")
             cause = UsageError if kind is not None and kind.value in _USAGE else TradecoreError
@@ -67,11 +71,19 @@ def _failure(result: dg.ExecuteInProcessResult) -> TradecoreError:
 
 def _root_cause(error: SerializableErrorInfo | None) -> str:
     """What was raised in the asset: Dagster wraps it in errors of its own."""
-    if error is None:
+    causes = _chain(error)
+    if not causes:
         return "no reason given"
-    while error.cause is not None:
+    return (causes[-1].message.strip().splitlines() or [causes[-1].cls_name or "no reason given"])[0]
+
+
+def _chain(error: SerializableErrorInfo | None) -> list[SerializableErrorInfo]:
+    """An error and what caused it, the root last."""
+    causes: list[SerializableErrorInfo] = []
+    while error is not None:
+        causes.append(error)
         error = error.cause
-    return (error.message.strip().splitlines() or [error.cls_name or "no reason given"])[0]
+    return causes
 
 
 _USAGE = {c.__name__ for c in (UsageError, *UsageError.__subclasses__())}

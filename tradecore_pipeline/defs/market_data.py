@@ -77,6 +77,16 @@ def _asset(table: Table, days: dg.MultiPartitionsDefinition, settings: Settings)
     return ingest
 
 
+def intact_entries(
+    adapters: Adapters, table: Table, instrument: Instrument, days: Sequence[date]
+) -> Iterator[LedgerEntry]:
+    """The ledger's entries of ``days`` whose files are as they were stored: a lost or torn file is no stored day."""
+    for day in days:
+        entry = adapters.ledger.get(table.name, instrument, day)
+        if entry is not None and adapters.lake.holds(table, instrument, day, sha256=entry.sha256):
+            yield entry
+
+
 def keep_rule(launch: str, *, keep_stored: bool) -> Callable[[LedgerEntry], bool]:
     """Which stored days need not be fetched again."""
     return lambda entry: entry.complete and (keep_stored or entry.launch == launch)
@@ -92,7 +102,7 @@ def ingest_days(
     keep: Callable[[LedgerEntry], bool],
 ) -> Iterator[LedgerEntry]:
     """Fetch and store ``days``, yielding each day's ledger entry once it is safely on disk; kept days come first."""
-    stored = {day: entry for day in days if (entry := adapters.ledger.get(table.name, instrument, day)) and keep(entry)}
+    stored = {entry.day: entry for entry in intact_entries(adapters, table, instrument, days) if keep(entry)}
     yield from stored.values()
     wanted = [day for day in days if day not in stored]
     if not wanted:

@@ -41,5 +41,9 @@ class NotEnoughHistoryError(MissingInputError):
     """A training window holds fewer bars than the settings ask for."""
 
 
+class RegistryError(TradecoreError):
+    """The model registry cannot be read or written; the message says which part, and what to do."""
+
+
 class ModelFitError(TradecoreError):
     """No acceptable model came out of a fit; the message says why."""

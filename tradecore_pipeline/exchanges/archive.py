@@ -4,6 +4,7 @@ import hashlib
 import io
 import xml.etree.ElementTree as ET
 import zipfile
+import zlib
 from dataclasses import dataclass
 
 from tradecore_pipeline.domain.errors import ChecksumError, InvalidDataError, SourceUnavailableError
@@ -135,7 +136,7 @@ def _unzip(reply: Reply) -> bytes:
                 raise InvalidDataError(f"{reply.url} does not hold exactly one CSV file")
             with archive.open(members[0]) as member:
                 content = member.read(MAX_CSV_BYTES + 1)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise InvalidDataError(f"{reply.url} is not a readable zip: {error}") from error
     if len(content) > MAX_CSV_BYTES:
         raise InvalidDataError(f"{reply.url} unpacks to more than {MAX_CSV_BYTES} bytes")

@@ -11,6 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+
+from tradecore_pipeline.domain.errors import RegistryError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.model_registry.environment import load_mlflow, without_known_warnings
@@ -63,8 +66,14 @@ class ModelRegistry:
         load_mlflow()
         from mlflow import MlflowClient  # noqa: PLC0415 (it takes seconds to import)
 
-        with without_known_warnings():
-            return MlflowClient(tracking_uri=self._tracking_uri, registry_uri=self._tracking_uri)
+        self._artifact_root.mkdir(parents=True, exist_ok=True)
+        # Several commands may be the first on a home: MLflow's tables are made by one of them.
+        lock = FileLock(self._artifact_root / "creation.lock")
+        with without_known_warnings(), lock, _explained(self._tracking_uri):
+            client = MlflowClient(tracking_uri=self._tracking_uri, registry_uri=self._tracking_uri)
+            client.search_experiments(max_results=1)
+            client.search_registered_models(max_results=1)
+        return client
 
     def log_fit(  # noqa: PLR0913 (each is one part of what a fit leaves behind)
         self,
@@ -110,7 +119,8 @@ class ModelRegistry:
             return LoggedModel(str(standing.run_id), name, int(standing.version))
         facts = {_MONTH: month_alias(month), _DIGEST: digest, "tradecore.instrument": str(instrument)}
         facts |= {"tradecore.timeframe": str(timeframe), "tradecore.kind": kind}
-        experiment = self._experiment(f"tradecore/{kind}/{timeframe}")
+        with _explained(self._tracking_uri):
+            experiment = self._experiment(f"tradecore/{kind}/{timeframe}")
         run = self._client.create_run(experiment, run_name=f"{instrument} {month:%Y-%m}", tags={**tags, **facts})
         run_id = str(run.info.run_id)
         with self._finishing(run_id):
@@ -122,11 +132,14 @@ class ModelRegistry:
 
     def load(self, kind: ModelKind, instrument: Instrument, timeframe: Timeframe, month: date) -> StoredModel | None:
         """The model in force during ``month``, or None where none was fitted."""
-        version = self._version(model_name(kind, instrument, timeframe), month_alias(month))
-        if version is None:
-            return None
-        folder = self._client.download_artifacts(str(version.run_id), "model/artifacts/stored")
-        return StoredModel.read(Path(folder), run_id=str(version.run_id), version=int(version.version))
+        with _explained(self._tracking_uri):
+            version = self._version(model_name(kind, instrument, timeframe), month_alias(month))
+            if version is None:
+                return None
+            run_id = str(version.run_id)
+            self._require_own(str(self._client.get_run(run_id).info.artifact_uri))
+            folder = self._client.download_artifacts(run_id, "model/artifacts/stored")
+            return StoredModel.read(Path(folder), run_id=run_id, version=int(version.version))
 
     def run_url(self, run_id: str, ui_base: str) -> str:
         """Where the MLflow UI at ``ui_base`` shows a run."""
@@ -135,8 +148,8 @@ class ModelRegistry:
 
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
+        location = self._artifact_root / re.sub(r"[^\w]+", "-", name)
         if found is None:
-            location = self._artifact_root / re.sub(r"[^\w]+", "-", name)
             with _unless_it_exists():
                 return self._client.create_experiment(
                     name,
@@ -144,7 +157,23 @@ class ModelRegistry:
                     tags={_EXPERIMENT_KIND: "custom_model_development"},
                 )
             found = self._client.get_experiment_by_name(name)  # another process was faster
-        return str(found.experiment_id) if found is not None else ""
+        if found is None:
+            raise RegistryError(
+                f"MLflow at {self._tracking_uri} has no experiment {name!r}: was it deleted? Train again"
+            )
+        self._require_own(str(found.artifact_location))
+        return str(found.experiment_id)
+
+    def _require_own(self, location: str) -> None:
+        """Refuse to read or write files of another home: a copied home would work on the original's."""
+        own = self._artifact_root.resolve().as_uri()
+        if not self._tracking_uri.endswith(str(self._artifact_root.parent / "mlflow.db")):
+            return  # a registry of somebody's own choice keeps its files where it likes
+        if location.startswith("file:") and not location.startswith(f"{own}/"):
+            raise RegistryError(
+                f"the models of this home lie in {location}: it was copied or moved. Move it back, or remove its "
+                "mlflow.db and mlartifacts and train again"
+            )
 
     def _version(self, name: str, alias: str) -> "ModelVersion | None":
         from mlflow.exceptions import MlflowException  # noqa: PLC0415 (MLflow takes seconds to import)
@@ -218,3 +247,20 @@ def _unless_it_exists() -> Generator[None]:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+
+
+@contextmanager
+def _explained(tracking_uri: str) -> Generator[None]:
+    """Turn what MLflow, its database and damaged files raise into one line that says what to do."""
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 (MLflow takes seconds to import)
+    from safetensors import SafetensorError  # noqa: PLC0415 (comes with it)
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 (likewise)
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, SafetensorError, OSError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RegistryError(
+            f"the model registry at {tracking_uri} cannot be used ({reason}): restore it, or remove mlflow.db and "
+            "mlartifacts from the home and train again"
+        ) from error

@@ -44,3 +44,7 @@ class Backend(Protocol):
     def archive_object(self, key: str, now: datetime) -> bytes | None:
         """The zip file under ``key``; None if it is not in the archive at ``now``."""
         ...
+
+    def archive_checksum(self, key: str) -> bytes | None:
+        """The checksum file of ``key`` as it was recorded; None where it is to be computed from the file."""
+        ...

@@ -101,6 +101,12 @@ class RecordedBackend:
         path = self._paths.get(key)
         return path.read_bytes() if path is not None and self._is_published(key, now) else None
 
+    def archive_checksum(self, key: str) -> bytes | None:
+        """The checksum file that was recorded beside the zip, if one was."""
+        path = self._paths.get(key)
+        beside = path.with_name(f"{path.name}.CHECKSUM") if path is not None else None
+        return beside.read_bytes() if beside is not None and beside.is_file() else None
+
     def _is_published(self, key: str, now: datetime) -> bool:
         file = ArchiveFile.parse(key)
         return not self._delayed or file is None or file.published_at <= now

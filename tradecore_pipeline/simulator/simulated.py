@@ -63,6 +63,10 @@ class SimulatedBackend:
         """Everything published by ``now``; a month that the market does not finish has no monthly file."""
         return sorted(self._keys_on(now.astimezone(UTC).date()))
 
+    def archive_checksum(self, key: str) -> bytes | None:  # noqa: ARG002 (nothing is recorded: all are computed)
+        """None: every checksum is computed from its file."""
+        return None
+
     def archive_object(self, key: str, now: datetime) -> bytes | None:
         """The file, built when first asked for; None if it is not published at ``now``."""
         if key not in self._keys_on(now.astimezone(UTC).date()):

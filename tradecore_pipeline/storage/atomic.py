@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _TEMPORARY = ".tmp"
+_KEYS = ("date=", "month=")
+"""How the names of days and months begin."""
 
 
 @contextmanager
@@ -62,12 +64,12 @@ def make_directory(directory: Path) -> None:
 
 
 def listed_names(directory: Path, suffix: str) -> list[str]:
-    """The names that end in ``suffix``, sorted, without the temporary files of writers; empty without the directory."""
+    """The names ``<key>=...<suffix>``, sorted: no temporary files and no strangers; empty without the directory."""
     try:
         names = os.listdir(directory)  # noqa: PTH208 (thousands of names: Path objects would triple the time)
     except FileNotFoundError:
         return []
-    return sorted(name for name in names if name.endswith(suffix) and not name.startswith("."))
+    return sorted(name for name in names if name.endswith(suffix) and name.startswith(_KEYS))
 
 
 def _remove_stale(path: Path) -> None:

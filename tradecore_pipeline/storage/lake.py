@@ -1,5 +1,6 @@
 """The lake: one Parquet file per table, instrument and UTC day, and one JSON document per kind and month."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from tradecore_pipeline.domain.errors import MissingInputError, UsageError
+from tradecore_pipeline.domain.errors import InvalidDataError, MissingInputError, UsageError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.market_data import Gap
 from tradecore_pipeline.domain.tables import BARS_1M, GAPS, Table
@@ -102,6 +103,14 @@ class Lake:
             raise MissingInputError(f"{table.name} of {instrument} on {day} is not stored: materialize it first")
         return decode_day(str(path), table.schema)
 
+    def holds(self, table: Table, instrument: Instrument, day: date, *, sha256: str) -> bool:
+        """Whether a day's file of a table without timeframes is there, byte for byte as it was published."""
+        path = self.layout.day(table.name, instrument, day, timeframe=None)
+        try:
+            return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+        except FileNotFoundError:
+            return False
+
     def stored_at(
         self, table: Table, instrument: Instrument, day: date, *, timeframe: Timeframe | None = None
     ) -> datetime | None:
@@ -157,6 +166,10 @@ class Lake:
             return json.loads(path.read_bytes())
         except FileNotFoundError:
             return None
+        except ValueError as error:
+            raise InvalidDataError(
+                f"{path} is damaged: remove it and materialize {kind} of that month again"
+            ) from error
 
     def _paths(
         self, table: Table, instrument: Instrument, start: datetime, end: datetime, *, timeframe: Timeframe | None

@@ -75,9 +75,9 @@ class Ledger:
         """The market whose days this home holds, or None while it holds none."""
         marker = self.layout.market_marker
         if not marker.exists():
-            return None
+            return self._market_of_days()
         try:
-            return str(json.loads(marker.read_bytes())["market"])
+            return _text(json.loads(marker.read_bytes())["market"])
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidDataError(
                 f"{marker} does not say a market: restore it or use another TRADECORE_HOME"
@@ -90,15 +90,25 @@ class Ledger:
             MixedHomeError: it is a home of another market already.
         """
         marker = self.layout.market_marker
-        held = self.market()
-        if held is None and create_bytes(marker, _json({"market": market})):
-            return
+        if not marker.exists():
+            create_bytes(marker, _json({"market": self._market_of_days() or market}))
         held = self.market()
         if held is not None and held != market:
             raise MixedHomeError(
                 f"this home ({self.layout.root}) holds days of {_market_name(held)}; "
                 f"for days of {_market_name(market)} use another TRADECORE_HOME"
             )
+
+    def _market_of_days(self) -> str | None:
+        """What the first ledger entry that is found says: for a home that lost its marker."""
+        entry = next(self.layout.ledger.rglob(f"*{JSON}"), None)
+        return None if entry is None else _text(json.loads(entry.read_bytes())["market"])
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{value!r} is no name")
+    return value
 
 
 def _market_name(market: str) -> str:
