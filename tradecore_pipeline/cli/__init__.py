@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
 
 from rich.console import Console
@@ -10,6 +12,7 @@ from rich.console import Console
 from tradecore_pipeline.domain.errors import TradecoreError, UsageError
 
 _INTERRUPTED = 130
+_SOON_SECONDS = 0.02
 
 
 def main() -> None:
@@ -31,6 +34,7 @@ def run() -> int:
     warnings.filterwarnings(
         "ignore", message=r"(?s).*(MultiPartitionMapping|backfill_policy|allow_nonexistent_upstream_partitions)"
     )
+    sys.unraisablehook = _interrupt_again
     try:
         from tradecore_pipeline.cli.app import app  # noqa: PLC0415 (after the filter above)
 
@@ -46,6 +50,14 @@ def run() -> int:
     except KeyboardInterrupt:
         return _say_interrupted()
     return 0
+
+
+def _interrupt_again(lost: "sys.UnraisableHookArgs") -> None:
+    """Repeat a Ctrl-C that arrived where Python can raise nothing (while it collects garbage): it would be lost."""
+    if lost.exc_type.__name__ in {"KeyboardInterrupt", "DagsterExecutionInterruptedError"}:
+        threading.Timer(_SOON_SECONDS, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _say_interrupted() -> int:
