@@ -4,7 +4,7 @@ import csv
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -148,6 +148,4 @@ def _span(first: str, last: str) -> tuple[datetime, datetime]:
         raise UsageError(f"--from {start} is after --to {end}: swap them")
     if end > today:
         raise UsageError(f"--to {end} is in the future: today is {today} (UTC)")
-    if end == date.max:
-        raise UsageError(f"--to {end} is the last day there is: choose one before it")
     return day_start(start), day_start(end + timedelta(days=1))

@@ -218,7 +218,7 @@ def _trainable(session: Session, instrument: Instrument, timeframe: Timeframe, m
         else:
             trainable.append(month)
     if not trainable:
-        raise NotEnoughHistoryError(reason)
+        raise NotEnoughHistoryError(f"no month from {months[0]:%Y-%m} to {months[-1]:%Y-%m} can be trained: {reason}")
     return trainable
 
 
