@@ -15,7 +15,7 @@ help: ## what there is
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}: make ... PYTHON=python3.13")'
-	@echo "installing into $(VENV) (some minutes, about 2 GB)"
+	@echo "installing into $(VENV) (some minutes, about 2.6 GB)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install -q -c constraints.txt $(PIP_ARGS) -e .
 	@touch $@

@@ -32,7 +32,7 @@ _DIGEST = "tradecore.model_sha256"
 _BATCH = 1000
 """The most metrics that MLflow takes in one call."""
 _EXPERIMENT_KIND = "mlflow.experimentKind"
-"""Without it the UI guesses, and shows these runs as evaluations of a language model."""
+"""Tells the UI that these are models, not evaluations of a language model."""
 
 
 @dataclass(frozen=True, slots=True)
