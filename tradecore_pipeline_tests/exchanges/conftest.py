@@ -1,28 +1,18 @@
 """A running miniature Binance, and exchanges connected to it."""
 
-import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from http.server import ThreadingHTTPServer
 
 import pytest
 
 from tradecore_pipeline.exchanges.binance.client import BinanceExchange
-from tradecore_pipeline_tests.exchanges.fake import FakeBinance, handler
+from tradecore_pipeline_tests.exchanges.fake import FakeBinance, serving
 
 
 @pytest.fixture
 def fake() -> Iterator[FakeBinance]:
-    fake = FakeBinance()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(fake))
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    fake.url = f"http://127.0.0.1:{server.server_address[1]}"
-    yield fake
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving() as fake:
+        yield fake
 
 
 @pytest.fixture

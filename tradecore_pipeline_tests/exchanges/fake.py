@@ -5,9 +5,11 @@ import io
 import json
 import threading
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from tradecore_pipeline.domain.time import day_start
@@ -211,3 +213,18 @@ def handler(fake: FakeBinance) -> type[BaseHTTPRequestHandler]:
             """Nothing to standard error: the fake has its own log."""
 
     return Handler
+
+
+@contextmanager
+def serving() -> Iterator[FakeBinance]:
+    """A miniature exchange that answers on a free port of this machine."""
+    fake = FakeBinance()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(fake))
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    fake.url = f"http://127.0.0.1:{server.server_address[1]}"
+    yield fake
+    server.shutdown()
+    thread.join()
+    server.server_close()

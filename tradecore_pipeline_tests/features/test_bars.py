@@ -1,6 +1,5 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,12 +11,13 @@ from tradecore_pipeline.domain.errors import InvalidDataError
 from tradecore_pipeline.domain.tables import BARS
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.features.bars import CONTEXT, aggregate_bars
+from tradecore_pipeline_tests.recorded import ARCHIVE, NO_FILES
 
 Minutes = Callable[[int], pd.DataFrame]
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = Timeframe.parse("1h")
-REAL = Path(__file__).parents[3] / "shared/realdata/binance_vision/data/spot/daily/klines/BTCUSDT"
+REAL = ARCHIVE / "data/spot/daily/klines/BTCUSDT"
 
 
 def _slowly(frame: pd.DataFrame, timeframe: Timeframe) -> pd.DataFrame:
@@ -117,7 +117,7 @@ def _real(interval: str, days: int) -> pd.DataFrame:
     return frame.drop(columns=["close_time", "ignore"]).astype("float64")
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real market data of this workplace is not on this machine")
+@pytest.mark.skipif(not REAL.is_dir(), reason=NO_FILES)
 def test_real_hourly_bars_are_the_aggregate_of_real_minutes() -> None:
     hours = _real("1h", 20)
     minute_rows = _real("1m", 365)

@@ -15,6 +15,7 @@ from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.features.tuned import DEFAULT_PARAMETERS, TUNED_NAMES
 from tradecore_pipeline.model_registry import LoggedModel, ModelRegistry
 from tradecore_pipeline.model_registry.registry import CHAMPION, model_name, month_alias
+from tradecore_pipeline.models import har, lstm, regimes, seasonality
 
 HOUR = Timeframe.parse("1h")
 MAY, JUNE = date(2022, 5, 1), date(2022, 6, 1)
@@ -195,7 +196,6 @@ def test_the_champion_loads_as_a_pyfunc_where_pickle_is_forbidden(fit: Fit, regi
 
 
 def test_a_regime_model_predicts_its_filtered_probabilities(fit: Fit, registry: ModelRegistry) -> None:
-    regimes = pytest.importorskip("tradecore_pipeline.models.regimes")
     bars = _bars()
     fitted = regimes.fit_regimes(bars, timeframe=HOUR, states=2, restarts=1, features=("scaled_return",), seed=1)
     logged = fit(kind="hmm", arrays=fitted.to_arrays(), config=fitted.config())
@@ -204,8 +204,6 @@ def test_a_regime_model_predicts_its_filtered_probabilities(fit: Fit, registry: 
 
 
 def test_a_har_model_predicts_the_next_bars_density(fit: Fit, registry: ModelRegistry) -> None:
-    har = pytest.importorskip("tradecore_pipeline.models.har")
-    seasonality = pytest.importorskip("tradecore_pipeline.models.seasonality")
     bars = _bars()
     fitted = har.fit_har(bars, timeframe=HOUR, seasonal=seasonality.SeasonalScale.fit(bars))
     logged = fit(kind="har", arrays=fitted.to_arrays(), config=fitted.config())
@@ -252,9 +250,6 @@ def test_two_processes_log_at_once_and_nothing_is_lost(registry: ModelRegistry, 
 
 
 def test_a_network_predicts_from_bars_and_its_other_inputs(fit: Fit, registry: ModelRegistry) -> None:
-    lstm = pytest.importorskip("tradecore_pipeline.models.lstm")
-    har = pytest.importorskip("tradecore_pipeline.models.har")
-    seasonality = pytest.importorskip("tradecore_pipeline.models.seasonality")
     bars = _bars()
     fitted_har = har.fit_har(bars, timeframe=HOUR, seasonal=seasonality.SeasonalScale.fit(bars))
     state = pd.DataFrame({"state_0": np.linspace(0, 1, len(bars))}, index=bars.index)
