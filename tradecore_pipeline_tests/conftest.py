@@ -1,12 +1,28 @@
 """What the tests of the whole share: a simulated exchange and one small chain run over it, read by all."""
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from tradecore_pipeline.domain.time import day_start
 from tradecore_pipeline_tests.chain import CUT, END, NOW, ONE_DAY, SEED, START, TODAY, Chain, run_small_chain
+
+_EXIT_STATUS = pytest.StashKey[int]()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[_EXIT_STATUS] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave as the command does: torch's and DuckDB's bindings report a page of leaks at the interpreter's teardown."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if _EXIT_STATUS in config.stash:
+        os._exit(config.stash[_EXIT_STATUS])
 
 
 @pytest.fixture(autouse=True, scope="session")
