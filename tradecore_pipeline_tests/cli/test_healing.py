@@ -75,7 +75,9 @@ def test_one_ctrl_c_stops_a_command_says_so_and_the_same_command_goes_on(simulat
     settings = small_settings(tmp_path / "home", simulator_url, download_workers=1)
     words = ("backfill", str(BTC), *span(START, START + timedelta(days=59)), "--datasets", "bars_1m")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TRADECORE_")} | variables(settings)
-    command = [sys.executable, "-c", "from tradecore_pipeline.cli import main; main()", *words]
+    # Tests that run in a script's background inherit that Ctrl-C is ignored; the command is one that somebody types.
+    typed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", f"{typed}from tradecore_pipeline.cli import main; main()", *words]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     ledger = settings.home / "ledger"
     deadline = time.monotonic() + 60
