@@ -35,6 +35,8 @@ def run() -> int:
         "ignore", message=r"(?s).*(MultiPartitionMapping|backfill_policy|allow_nonexistent_upstream_partitions)"
     )
     sys.unraisablehook = _interrupt_again
+    # A Ctrl-C that falls into the closing of a connection is passed on, but not without a page in the log.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     try:
         from tradecore_pipeline.cli.app import app  # noqa: PLC0415 (after the filter above)
 
