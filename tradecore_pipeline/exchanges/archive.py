@@ -136,6 +136,7 @@ def _unzip(reply: Reply) -> bytes:
                 raise InvalidDataError(f"{reply.url} does not hold exactly one CSV file")
             with archive.open(members[0]) as member:
                 content = member.read(MAX_CSV_BYTES + 1)
+    # What zipfile raises for a damaged member (zlib.error), an encrypted one (RuntimeError) and an unknown method.
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise InvalidDataError(f"{reply.url} is not a readable zip: {error}") from error
     if len(content) > MAX_CSV_BYTES:

@@ -19,6 +19,22 @@ def fetch(exchange: BinanceExchange, *days: date) -> list[FetchedDay]:
     return list(exchange.fetch_days("bars_1m", BTC, days))
 
 
+def damaged() -> bytes:
+    """A zip whose directory is whole and whose compressed bytes are not."""
+    content = bytearray(zipped(klines_csv(minutes(DAY), header=True), "BTCUSDT-1m-2024-06-10.csv"))
+    start = 30 + int.from_bytes(content[26:28], "little") + int.from_bytes(content[28:30], "little")
+    content[start : start + 64] = b"\xff" * 64
+    return bytes(content)
+
+
+def encrypted() -> bytes:
+    """A zip that says its member is encrypted, in both places that say so."""
+    content = bytearray(zipped(b"x", "BTCUSDT-1m-2024-06-10.csv"))
+    for flags in (6, content.index(b"PK\x01\x02") + 8):
+        content[flags] |= 1
+    return bytes(content)
+
+
 def test_a_wrong_checksum_is_downloaded_again_and_then_refused(fake: FakeBinance, connect: Connect) -> None:
     fake.put_day(DAY, minutes(DAY))
     wrong = Answer(200, b"0" * 64 + b"  x.zip\n")
@@ -53,7 +69,12 @@ def test_an_archive_file_that_is_not_one_fails_the_day(
 
 @pytest.mark.parametrize(
     ("body", "message"),
-    [(b"not a zip", "not a readable zip"), (zipped(b"x", "readme.txt"), "does not hold exactly one CSV")],
+    [
+        (b"not a zip", "not a readable zip"),
+        (zipped(b"x", "readme.txt"), "does not hold exactly one CSV"),
+        (damaged(), "not a readable zip"),
+        (encrypted(), "not a readable zip"),
+    ],
 )
 def test_a_file_that_holds_something_else_fails_the_day(
     fake: FakeBinance, connect: Connect, *, body: bytes, message: str

@@ -13,8 +13,9 @@ from tradecore_pipeline.domain.errors import InvalidDataError
 from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES, OPEN_INTEREST
 from tradecore_pipeline.exchanges.binance import parse
 from tradecore_pipeline_tests.exchanges.fake import METRICS_HEADER, kline
+from tradecore_pipeline_tests.recorded import ARCHIVE, NO_FILES
 
-REAL = Path(__file__).resolve().parents[2].parent / "shared" / "realdata" / "binance_vision" / "data"
+REAL = ARCHIVE / "data"
 REAL_FILES = [
     *sorted(REAL.glob("spot/daily/klines/*/1m/*.zip"))[::73],
     *sorted(REAL.glob("futures/um/**/1m/*.zip"))[:2],
@@ -28,7 +29,7 @@ def content(path: Path) -> bytes:
         return archive.read(archive.namelist()[0])
 
 
-@pytest.mark.skipif(not REAL_FILES, reason="the recorded archive files are not on this machine")
+@pytest.mark.skipif(not REAL_FILES, reason=NO_FILES)
 def test_every_value_of_real_files_equals_a_slow_reading() -> None:
     for path in REAL_FILES:
         raw = content(path)

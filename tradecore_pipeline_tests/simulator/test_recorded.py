@@ -9,8 +9,8 @@ import requests
 from tradecore_pipeline.domain.errors import UsageError
 from tradecore_pipeline.simulator.archive import zip_bytes
 from tradecore_pipeline.simulator.server import build_recorded, running
+from tradecore_pipeline_tests.recorded import ARCHIVE, NO_FILES
 
-REAL = Path(__file__).parents[2].parent / "shared" / "realdata" / "binance_vision"
 DAY_MS = 1_640_995_200_000  # 2022-01-01
 SPOT = "data/spot/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2022-01-01.zip"
 UM = "data/futures/um/monthly/klines/BTCUSDT/1m/BTCUSDT-1m-2022-01.zip"
@@ -110,6 +110,17 @@ def test_a_frozen_clock_hides_what_was_not_published_or_traded_yet(tree: Path) -
         assert interest[0]["sumOpenInterest"] == "90000.50000000"
 
 
+def test_a_recorded_checksum_is_served_as_it_was_recorded_also_a_wrong_one(tree: Path) -> None:
+    wrong = f"{'0' * 64}  {Path(SPOT).name}\n"
+    (tree / f"{SPOT}.CHECKSUM").write_text(wrong)
+    with running(build_recorded(tree, now=None)) as url:
+        assert requests.get(f"{url}/{SPOT}.CHECKSUM", timeout=10).text == wrong
+    (tree / f"{SPOT}.CHECKSUM").unlink()
+    with running(build_recorded(tree, now=None)) as url:
+        served = requests.get(f"{url}/{SPOT}.CHECKSUM", timeout=10).text
+    assert served.split()[0] == hashlib.sha256((tree / SPOT).read_bytes()).hexdigest()
+
+
 def test_missing_series_are_empty_and_a_folder_without_data_is_refused(tree: Path) -> None:
     (tree / FUNDING).unlink()
     (tree / METRICS).unlink()
@@ -121,10 +132,10 @@ def test_missing_series_are_empty_and_a_folder_without_data_is_refused(tree: Pat
         build_recorded(tree / "data" / "spot", now=None)
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="real market data lies only beside the shared checkout")
+@pytest.mark.skipif(not ARCHIVE.is_dir(), reason=NO_FILES)
 def test_a_real_day_comes_back_byte_for_byte_and_as_rest_rows() -> None:
-    with running(build_recorded(REAL, now=None)) as url:
-        assert requests.get(f"{url}/{SPOT}", timeout=10).content == (REAL / SPOT).read_bytes()
+    with running(build_recorded(ARCHIVE, now=None)) as url:
+        assert requests.get(f"{url}/{SPOT}", timeout=10).content == (ARCHIVE / SPOT).read_bytes()
         query = f"symbol=BTCUSDT&interval=1m&startTime={DAY_MS}&limit=1"
         (row,) = requests.get(f"{url}/api/v3/klines?{query}", timeout=10).json()
     assert row[:6] == [DAY_MS, "46216.93000000", "46271.08000000", "46208.37000000", "46250.00000000", "40.57574000"]
