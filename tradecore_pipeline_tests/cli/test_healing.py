@@ -82,6 +82,34 @@ def test_a_copied_home_does_not_touch_the_models_of_the_original(chain: Chain, t
     assert len(outcome.err.strip().splitlines()) <= 3
 
 
+@pytest.mark.parametrize("damage", ["database", "files"])
+def test_a_damaged_registry_is_named_with_what_to_do(chain: Chain, tmp_path: Path, damage: str) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(chain.settings.home, home)
+    if damage == "database":
+        (home / "mlflow.db").write_text("garbage")
+    else:
+        shutil.rmtree(home / "mlartifacts")
+    settings = chain.settings.model_copy(update={"home": home})
+    outcome = tradecore(settings, "predict", str(BTC), "--timeframe", "1h", *DAYS)
+    assert outcome.code == 1
+    assert "train again" in outcome.err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_three_commands_may_be_the_first_on_a_home_at_once(simulator_url: str, tmp_path: Path) -> None:
+    settings = small_settings(tmp_path / "home", simulator_url)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TRADECORE_")} | variables(settings)
+    program = [sys.executable, "-c", "from tradecore_pipeline.cli import main; main()", "backfill", str(BTC)]
+    commands = [
+        [*program, *span(day, day), "--datasets", "bars_1m"] for day in (START, START + ONE_DAY, START + 2 * ONE_DAY)
+    ]
+    running_now = [subprocess.Popen(c, env=environment, stderr=subprocess.PIPE, text=True) for c in commands]
+    said = [process.communicate(timeout=90)[1] for process in running_now]
+    assert [process.returncode for process in running_now] == [0, 0, 0], said
+    assert len(list((settings.home / "ledger").rglob("date=*.json"))) == 3
+
+
 @pytest.mark.slow
 def test_one_ctrl_c_stops_a_command_says_so_and_the_same_command_goes_on(simulator_url: str, tmp_path: Path) -> None:
     settings = small_settings(tmp_path / "home", simulator_url, download_workers=1)
