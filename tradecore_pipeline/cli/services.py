@@ -58,25 +58,30 @@ def simulator(
     start: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="First day of the simulated market.")] = "2025-01-01",
     end: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="Day after its last.")] = "2025-10-28",
     now: Annotated[str | None, typer.Option(metavar="ISO", help="Freeze the exchange's clock at this moment.")] = None,
+    faults: Annotated[
+        Path | None, typer.Option(help="Start with this fault plan (JSON, see docs/simulator.md).")
+    ] = None,
 ) -> None:
-    """A local exchange: Binance's REST and archive over a simulated market or recorded files, on 127.0.0.1."""
+    """A local exchange: REST and archive over a simulated market or recorded files, on 127.0.0.1."""
+    from tradecore_pipeline.simulator.faults import FaultPlan  # noqa: PLC0415 (only this command needs it)
     from tradecore_pipeline.simulator.parameters import demo_parameters  # noqa: PLC0415 (only this command needs it)
     from tradecore_pipeline.simulator.server import build_recorded, build_simulated, serve  # noqa: PLC0415 (as above)
 
     moment = _moment(now)
+    plan = None if faults is None else FaultPlan.load(faults)
     if archive_dir is not None:
         if not (archive_dir / "data").is_dir():
             raise UsageError(f"{archive_dir} holds no data folder: give the folder that mirrors the archive's root")
-        app = build_recorded(archive_dir, now=moment)
+        app = build_recorded(archive_dir, now=moment, faults=plan)
     else:
         first, last = parse_day(start), parse_day(end)
         if first >= last:
             raise UsageError(f"--start {first} is not before --end {last}")
-        app = build_simulated(demo_parameters(), seed, start=first, end=last, now=moment)
+        app = build_simulated(demo_parameters(), seed, start=first, end=last, now=moment, faults=plan)
     where = free_port(port or Settings.load().simulator_port, "simulator_port")
     note(f"simulator on http://{HOST}:{where} (Ctrl-C stops it); to use it:")
-    for name in ("ARCHIVE", "REST", "SPOT_REST"):
-        note(f"  export TRADECORE_BINANCE_{name}_URL=http://{HOST}:{where}")
+    for name in ("BINANCE_ARCHIVE", "BINANCE_REST", "BINANCE_SPOT_REST", "BYBIT_REST", "OKX_REST", "HYPERLIQUID_REST"):
+        note(f"  export TRADECORE_{name}_URL=http://{HOST}:{where}")
     serve(app, port=where)
 
 

@@ -4,11 +4,12 @@ import hashlib
 import re
 import zipfile
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from email.utils import format_datetime
 from io import BytesIO
-from typing import Literal
+from typing import Literal, get_args
 from xml.sax.saxutils import escape
 
 from starlette.requests import Request
@@ -17,18 +18,21 @@ from starlette.routing import Route
 
 from tradecore_pipeline.domain.errors import UsageError
 from tradecore_pipeline.domain.time import Clock, add_months, day_start, month_days, parse_day, parse_month
-from tradecore_pipeline.simulator.backend import Backend
+from tradecore_pipeline.simulator.backend import Backend, StoredFile
 from tradecore_pipeline.simulator.parameters import Listing, Venue
 
-Dataset = Literal["klines", "metrics", "fundingRate"]
+Dataset = Literal["klines", "premiumIndexKlines", "metrics", "fundingRate"]
+
+_DATASETS: dict[str, Dataset] = {name: name for name in get_args(Dataset)}
 
 _CHECKSUM = ".CHECKSUM"
+_SHA256_CHARACTERS = 64
 _PAGE_KEYS = 1000
 _DAILY_DELAY = timedelta(days=2)
 _XML = "application/xml"
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _KEY = re.compile(
-    r"data/(?P<venue>futures/um|spot)/(?P<rhythm>daily|monthly)/(?P<dataset>klines|metrics|fundingRate)"
+    r"data/(?P<venue>futures/um|spot)/(?P<rhythm>daily|monthly)/(?P<dataset>klines|premiumIndexKlines|metrics|fundingRate)"
     r"/(?P<symbol>[A-Z0-9]+)/(?:1m/)?(?P=symbol)-(?:1m|metrics|fundingRate)-(?P<period>[0-9-]+)\.zip"
 )
 
@@ -54,10 +58,9 @@ class ArchiveFile:
             first_day = parse_month(match["period"]) if monthly else parse_day(match["period"])
         except UsageError:
             return None
-        dataset: dict[str, Dataset] = {"klines": "klines", "metrics": "metrics", "fundingRate": "fundingRate"}
         file = cls(
             venue="spot" if match["venue"] == "spot" else "um",
-            dataset=dataset[match["dataset"]],
+            dataset=_DATASETS[match["dataset"]],
             symbol=match["symbol"],
             first_day=first_day,
             monthly=monthly,
@@ -69,7 +72,7 @@ class ArchiveFile:
         """Its path in the archive."""
         venue = "spot" if self.venue == "spot" else "futures/um"
         folder = f"data/{venue}/{'monthly' if self.monthly else 'daily'}/{self.dataset}/{self.symbol}"
-        kind = "1m" if self.dataset == "klines" else self.dataset
+        kind = "1m" if self.dataset.endswith("lines") else self.dataset
         period = self.first_day.isoformat()[: 7 if self.monthly else 10]
         return f"{folder}/{'1m/' if kind == '1m' else ''}{self.symbol}-{kind}-{period}.zip"
 
@@ -105,7 +108,9 @@ def checksum_text(key: str, content: bytes) -> str:
     return f"{hashlib.sha256(content).hexdigest()}  {key.rpartition('/')[2]}\n"
 
 
-def listing_xml(keys: Sequence[str], *, prefix: str, delimiter: str, marker: str) -> str:
+def listing_xml(
+    keys: Sequence[str], describe: Callable[[str], StoredFile], *, prefix: str, delimiter: str, marker: str
+) -> str:
     """One page of an S3 (version 1) listing of the sorted ``keys``.
 
     As on S3, ``NextMarker`` appears only where a delimiter was given: without one, the last key is the next marker.
@@ -129,7 +134,8 @@ def listing_xml(keys: Sequence[str], *, prefix: str, delimiter: str, marker: str
         (prefixes if found else contents).append(entry)
         last = entry
     next_marker = last if truncated else None
-    return _page(contents, prefixes, prefix=prefix, delimiter=delimiter, marker=marker, next_marker=next_marker)
+    entries = [_entry(key, describe(key)) for key in contents]
+    return _page(entries, prefixes, prefix=prefix, delimiter=delimiter, marker=marker, next_marker=next_marker)
 
 
 class ArchiveFace:
@@ -157,24 +163,54 @@ class ArchiveFace:
             return Response(_no_such_key(key), status_code=404, media_type=_XML)
         if wants_checksum:
             content = self._backend.archive_checksum(file_key) or checksum_text(file_key, content).encode()
-        etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        entry = self._describe(key)
         kind = "binary/octet-stream" if wants_checksum else "application/zip"
-        return Response(content, media_type=kind, headers={"ETag": f'"{etag}"'})
+        modified = format_datetime(entry.modified, usegmt=True)
+        return Response(content, media_type=kind, headers={"ETag": f'"{entry.etag}"', "Last-Modified": modified})
 
     async def _listing(self, request: Request) -> Response:
         keys = [name for key in self._backend.archive_keys(self._clock()) for name in (key, key + _CHECKSUM)]
         given = request.query_params
         page = listing_xml(
             keys,
+            self._describe,
             prefix=given.get("prefix", ""),
             delimiter=given.get("delimiter", ""),
             marker=given.get("marker", ""),
         )
         return Response(page, media_type=_XML)
 
+    def _describe(self, key: str) -> StoredFile:
+        """What is said of a file, or of the checksum beside it, which changes when the file does."""
+        file_key = key.removesuffix(_CHECKSUM)
+        entry = self._backend.archive_entry(file_key)
+        if file_key == key:
+            return entry
+        size = _SHA256_CHARACTERS + 2 + len(file_key.rpartition("/")[2]) + 1
+        return StoredFile(entry.modified, etag_of(f"{entry.etag}{_CHECKSUM}"), size)
+
+
+def etag_of(text: str) -> str:
+    """An ETag that stands for ``text``."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def published_at(key: str) -> datetime:
+    """When the file under ``key`` first appears; the beginning of time for files this pipeline has no use for."""
+    file = ArchiveFile.parse(key)
+    return datetime(1970, 1, 1, tzinfo=UTC) if file is None else file.published_at
+
+
+def _entry(key: str, entry: StoredFile) -> str:
+    return (
+        f"<Contents><Key>{escape(key)}</Key><LastModified>{entry.modified:%Y-%m-%dT%H:%M:%S}.000Z</LastModified>"
+        f"<ETag>&quot;{entry.etag}&quot;</ETag><Size>{entry.size}</Size>"
+        "<StorageClass>STANDARD</StorageClass></Contents>"
+    )
+
 
 def _page(
-    contents: list[str], prefixes: list[str], *, prefix: str, delimiter: str, marker: str, next_marker: str | None
+    entries: list[str], prefixes: list[str], *, prefix: str, delimiter: str, marker: str, next_marker: str | None
 ) -> str:
     head = [
         f"<Name>data.binance.vision</Name><Prefix>{escape(prefix)}</Prefix><Marker>{escape(marker)}</Marker>",
@@ -183,20 +219,9 @@ def _page(
         f"<IsTruncated>{'false' if next_marker is None else 'true'}</IsTruncated>",
         f"<NextMarker>{escape(next_marker)}</NextMarker>" if delimiter and next_marker is not None else "",
     ]
-    keys = [
-        f"<Contents><Key>{escape(key)}</Key><LastModified>{_modified(key)}</LastModified>"
-        "<StorageClass>STANDARD</StorageClass></Contents>"
-        for key in contents
-    ]
     groups = [f"<CommonPrefixes><Prefix>{escape(entry)}</Prefix></CommonPrefixes>" for entry in prefixes]
-    body = "".join([*head, *keys, *groups])
+    body = "".join([*head, *entries, *groups])
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="{_NAMESPACE}">{body}</ListBucketResult>'
-
-
-def _modified(key: str) -> str:
-    file = ArchiveFile.parse(key.removesuffix(_CHECKSUM))
-    moment = datetime(1970, 1, 1, tzinfo=UTC) if file is None else file.published_at
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def _no_such_key(key: str) -> str:

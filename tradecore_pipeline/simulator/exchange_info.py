@@ -9,8 +9,11 @@ _NEVER_MS = 4_133_404_800_000
 """Binance's delivery date of a perpetual."""
 
 
-def exchange_info(venue: Venue, listed: Iterable[tuple[Listing, int]], now_ms: int) -> dict[str, Any]:
-    """The document of one venue; ``listed`` pairs each symbol with the millisecond it was listed at."""
+def exchange_info(venue: Venue, listed: Iterable[tuple[Listing, int, int | None]], now_ms: int) -> dict[str, Any]:
+    """The document of one venue; ``listed``: each symbol, the millisecond it was listed at, and delisted at if it was.
+
+    A delisted perpetual settles for a while before it disappears: it is named, but trades no more.
+    """
     describe = _spot_symbol if venue == "spot" else _futures_symbol
     limit = 6000 if venue == "spot" else 2400
     return {
@@ -19,18 +22,18 @@ def exchange_info(venue: Venue, listed: Iterable[tuple[Listing, int]], now_ms: i
         "rateLimits": [{"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": limit}],
         "exchangeFilters": [],
         **({} if venue == "spot" else {"futuresType": "U_MARGINED", "assets": []}),
-        "symbols": [describe(listing, since_ms) for listing, since_ms in listed],
+        "symbols": [describe(listing, since_ms, delisted_ms) for listing, since_ms, delisted_ms in listed],
     }
 
 
-def _futures_symbol(listing: Listing, since_ms: int) -> dict[str, Any]:
+def _futures_symbol(listing: Listing, since_ms: int, delisted_ms: int | None) -> dict[str, Any]:
     return {
         "symbol": listing.symbol,
         "pair": listing.symbol,
         "contractType": "PERPETUAL",
-        "deliveryDate": _NEVER_MS,
+        "deliveryDate": _NEVER_MS if delisted_ms is None else delisted_ms,
         "onboardDate": since_ms,
-        "status": "TRADING",
+        "status": "TRADING" if delisted_ms is None else "SETTLING",
         "baseAsset": listing.base,
         "quoteAsset": listing.quote,
         "marginAsset": listing.quote,
@@ -45,7 +48,7 @@ def _futures_symbol(listing: Listing, since_ms: int) -> dict[str, Any]:
     }
 
 
-def _spot_symbol(listing: Listing, since_ms: int) -> dict[str, Any]:  # noqa: ARG001 (spot does not say since when)
+def _spot_symbol(listing: Listing, since_ms: int, delisted_ms: int | None) -> dict[str, Any]:  # noqa: ARG001 (spot does not say when)
     return {
         "symbol": listing.symbol,
         "status": "TRADING",

@@ -2,19 +2,40 @@
 
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from tradecore_pipeline.simulator.parameters import Coin, Listing, MarketParameters
-from tradecore_pipeline.simulator.rows import MINUTE_MS, Bars, Floats, FundingRates, Integers, OpenInterest
+from tradecore_pipeline.simulator.parameters import FUNDING_MINUTES, Coin, Listing, MarketParameters, Venue
+from tradecore_pipeline.simulator.rows import (
+    MINUTE_MS,
+    PREMIUM_DECIMALS,
+    Bars,
+    Floats,
+    FundingRates,
+    Integers,
+    OpenInterest,
+)
 
-FUNDING_MINUTES = 480
 SNAPSHOT_MINUTES = 5
 
-_SPOT_BASIS = 0.0003
-"""Log distance of the perpetual above spot; constant, so that both have exactly the designed returns."""
+_BASIS: dict[Venue, float] = {"um": 0.0, "spot": -0.0003, "bybit": 0.00011, "okx": -0.00014, "hyperliquid": 0.00023}
+"""Log distance of a venue's prices from the coin's path; constant, so that all have exactly the designed returns."""
+_VOLUME_SHARE: dict[Venue, float] = {"um": 1.0, "spot": 0.2, "bybit": 0.45, "okx": 0.3, "hyperliquid": 0.12}
+_INTEREST_SHARE: dict[Venue, float] = {"um": 1.0, "spot": 0.0, "bybit": 0.55, "okx": 0.28, "hyperliquid": 0.26}
+_LATENESS: dict[Venue, tuple[float, int]] = {
+    "um": (0.42, 31),
+    "spot": (0.0, 0),
+    "bybit": (0.0, 0),
+    "okx": (0.0, 0),
+    "hyperliquid": (0.97, 90),
+}
+"""The share of settlements stamped late, and by how many milliseconds at most."""
+_PREMIUM_MEMORY_MINUTES = 30
+_PREMIUM_SAMPLES = 12
+"""What Binance counts as trades of a minute of its premium index: a sample every five seconds."""
+_DAY_MS = 1440 * MINUTE_MS
 _POSITION_MEMORY_STEPS = 144
 """Five-minute steps over which positions follow a change of regime (half a day)."""
 
@@ -62,7 +83,7 @@ def time_pattern(parameters: MarketParameters, interval_ms: Integers) -> Floats:
 
 def simulate_bars(listing: Listing, coin: Coin, *, path: Path, time_ms: Integers, streams: Streams) -> Bars:
     """One symbol's minutes around its coin's path; prices are rounded from the path, so errors never add up."""
-    log_price = path.log_price - (_SPOT_BASIS if listing.venue == "spot" else 0.0)
+    log_price = path.log_price + _BASIS[listing.venue]
     variance = path.per_minute(path.variance / path.minutes_per_interval)
     # A Brownian bridge between two minutes' prices has a maximum of closed form; the minimum is its mirror image.
     middle = log_price[1:] + log_price[:-1]
@@ -94,32 +115,74 @@ def simulate_bars(listing: Listing, coin: Coin, *, path: Path, time_ms: Integers
     )
 
 
-def simulate_funding(parameters: MarketParameters, path: Path, *, start_ms: int, streams: Streams) -> FundingRates:
-    """Settlements every eight hours: what the regimes of the eight hours before lead to, plus noise."""
-    level = path.per_minute(np.array(parameters.funding_rate)[path.states]).reshape(-1, FUNDING_MINUTES).mean(axis=1)
+def simulate_funding(
+    parameters: MarketParameters, listing: Listing, *, path: Path, start_ms: int, streams: Streams
+) -> FundingRates:
+    """All settlements of a perpetual, each at its interval; the intervals change when the listing says."""
+    changes = [*(day * _DAY_MS for day, _ in listing.funding_minutes[1:]), len(path.log_price) * MINUTE_MS]
+    series = [
+        _settlements(parameters, minutes, path=path, lateness=_LATENESS[listing.venue], streams=streams)
+        for _, minutes in listing.funding_minutes
+    ]
+    begins = [0, *changes[:-1]]
+    parts = [rates.between(begin, end - 1) for rates, begin, end in zip(series, begins, changes, strict=True)]
+    rates = FundingRates.joined(parts)
+    return replace(rates, time_ms=start_ms + rates.time_ms)
+
+
+def _settlements(
+    parameters: MarketParameters, minutes: int, *, path: Path, lateness: tuple[float, int], streams: Streams
+) -> FundingRates:
+    """Settlements every so many minutes, timed from the start: what the interval before leads to, plus noise."""
+    level = path.per_minute(np.array(parameters.funding_rate)[path.states]).reshape(-1, minutes).mean(axis=1)
     count = len(level)
-    mark_price: Floats = np.exp(path.log_price[:-1:FUNDING_MINUTES])
+    mark_price: Floats = np.exp(path.log_price[:-1:minutes])
     before = np.append(parameters.funding_rate[0], level[:-1])
     noise = streams("funding").standard_normal(count) * 0.00003
-    is_late, lateness = streams("jitter").random((count, 2)).T
-    late = np.where(is_late < 0.42, 1 + (lateness * 31).astype(np.int64), 0)
+    share, most_ms = lateness
+    is_late, amount = streams("jitter").random((count, 2)).T
+    late = np.where(is_late < share, 1 + (amount * most_ms).astype(np.int64), 0)
+    rate = np.clip(before + noise, -0.003, 0.003) * (minutes / FUNDING_MINUTES)
     return FundingRates(
-        time_ms=start_ms + np.arange(count) * (FUNDING_MINUTES * MINUTE_MS) + late,
-        rate=np.round(np.clip(before + noise, -0.003, 0.003), 8),
+        time_ms=np.arange(count) * (minutes * MINUTE_MS) + late,
+        rate=np.round(rate, 8),
         mark_price=np.round(mark_price, 8),
     )
 
 
+def simulate_premium(parameters: MarketParameters, *, path: Path, time_ms: Integers, streams: Streams) -> Bars:
+    """Minutes of the premium index, a fraction: what funding of the regime asks for, with noise that lasts a while."""
+    level: Floats = path.per_minute(np.array(parameters.funding_rate)[path.states])
+    noise = streams("premium").standard_normal(len(level)) * np.sqrt(2 * _PREMIUM_MEMORY_MINUTES)
+    noise[0] = 0.0
+    closed = level + 0.0001 * _smoothed(noise, _PREMIUM_MEMORY_MINUTES)
+    opened: Floats = np.append(closed[0], closed[:-1])
+    reach = np.abs(streams("premium_reach").standard_normal((len(level), 2))) * 0.00002
+    nothing = np.zeros(len(level))
+    return Bars(
+        time_ms=time_ms,
+        open=np.round(opened, PREMIUM_DECIMALS),
+        high=np.round(np.maximum(opened, closed) + reach[:, 0], PREMIUM_DECIMALS),
+        low=np.round(np.minimum(opened, closed) - reach[:, 1], PREMIUM_DECIMALS),
+        close=np.round(closed, PREMIUM_DECIMALS),
+        volume=nothing,
+        quote_volume=nothing,
+        trades=np.full(len(level), _PREMIUM_SAMPLES, dtype=np.int64),
+        taker_buy_volume=nothing,
+        taker_buy_quote_volume=nothing,
+    )
+
+
 def simulate_open_interest(
-    parameters: MarketParameters, coin: Coin, *, path: Path, start_ms: int, streams: Streams
+    parameters: MarketParameters, coin: Coin, *, venue: Venue, path: Path, start_ms: int, streams: Streams
 ) -> OpenInterest:
     """Five-minute snapshots: positions follow the regime within half a day, with slow noise around it."""
     share = path.per_minute(np.array(parameters.open_interest_share)[path.states])[::SNAPSHOT_MINUTES]
-    followed = _smoothed(share)
+    followed = _smoothed(share, _POSITION_MEMORY_STEPS)
     noise = streams("interest").standard_normal(len(share)) * np.sqrt(2 * _POSITION_MEMORY_STEPS)
     noise[0] = 0.0
-    drift = 0.015 * _smoothed(noise)
-    base = np.round(coin.open_interest_base * followed * np.exp(drift), 3)
+    drift = 0.015 * _smoothed(noise, _POSITION_MEMORY_STEPS)
+    base = np.round(_INTEREST_SHARE[venue] * coin.open_interest_base * followed * np.exp(drift), 3)
     price = np.exp(path.log_price[:-1:SNAPSHOT_MINUTES])
     return OpenInterest(
         time_ms=start_ms + np.arange(len(base)) * (SNAPSHOT_MINUTES * MINUTE_MS),
@@ -145,11 +208,10 @@ def _in_ticks(log_price: Floats, ticks_per_unit: int) -> Integers:
 
 def _volume(listing: Listing, coin: Coin, *, variance: Floats, streams: Streams) -> Floats:
     noise = np.exp(0.5 * streams("volume").standard_normal(len(variance)))
-    share = 0.2 if listing.venue == "spot" else 1.0
     # A minute of the middle regime moves about 10 basis points: there, the typical volume trades.
-    volume = share * coin.minute_volume_base * np.sqrt(variance) / 0.001 * noise
+    volume = _VOLUME_SHARE[listing.venue] * coin.minute_volume_base * np.sqrt(variance) / 0.001 * noise
     return np.maximum(np.round(volume, listing.volume_decimals), 10.0**-listing.volume_decimals)
 
 
-def _smoothed(values: Floats) -> Floats:
-    return pd.Series(values).ewm(alpha=1 / _POSITION_MEMORY_STEPS, adjust=False).mean().to_numpy()
+def _smoothed(values: Floats, memory_steps: int) -> Floats:
+    return pd.Series(values).ewm(alpha=1 / memory_steps, adjust=False).mean().to_numpy()

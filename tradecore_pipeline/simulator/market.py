@@ -2,6 +2,7 @@
 
 from datetime import date, timedelta
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,16 +18,25 @@ from tradecore_pipeline.simulator.generation import (
     simulate_funding,
     simulate_open_interest,
     simulate_path,
+    simulate_premium,
 )
-from tradecore_pipeline.simulator.parameters import Listing, MarketParameters
-from tradecore_pipeline.simulator.rows import MINUTE_MS, Bars, FundingRates, Integers, OpenInterest, utc_index
+from tradecore_pipeline.simulator.parameters import VENUES, Listing, MarketParameters
+from tradecore_pipeline.simulator.rows import MINUTE_MS, Bars, FundingRates, Integers, OpenInterest, TimeRows, utc_index
 
 _STREAMS = {
     name: number
     for number, name in enumerate(
-        ("states", "variance", "returns", "funding", "jitter", "interest", "high", "low", "volume", "trades", "taker")
+        (
+            *("states", "variance", "returns", "funding", "jitter", "interest"),
+            *("high", "low", "volume", "trades", "taker", "premium", "premium_reach"),
+        )
     )
 }
+
+_DAY_MS = MINUTES_PER_DAY * MINUTE_MS
+_NEVER_MS = 2**62
+
+_RowsT = TypeVar("_RowsT", bound=TimeRows)
 
 
 class SimulatedMarket:
@@ -52,6 +62,7 @@ class SimulatedMarket:
         self._bars: dict[Listing, Bars] = {}
         self._funding: dict[Listing, FundingRates] = {}
         self._interest: dict[Listing, OpenInterest] = {}
+        self._premium: dict[Listing, Bars] = {}
 
     @property
     def market_id(self) -> str:
@@ -109,42 +120,81 @@ class SimulatedMarket:
         minutes = self.parameters.timeframe.minutes
         return self.start_ms + np.arange(self.minutes_total // minutes) * (minutes * MINUTE_MS)
 
+    def listed_ms(self, listing: Listing) -> int:
+        """When a symbol is listed, in milliseconds since 1970."""
+        return self.start_ms + listing.listed_after_days * _DAY_MS
+
+    def delisted_ms(self, listing: Listing) -> int | None:
+        """When it is delisted; None for never."""
+        days = listing.delisted_after_days
+        return None if days is None else self.start_ms + days * _DAY_MS
+
     def minute_bars(self, listing: Listing) -> Bars:
         """The published minutes of one symbol."""
         if listing not in self._bars:
             self._bars[listing] = self._simulate_bars(listing)
         return self._bars[listing]
 
+    def premium_bars(self, listing: Listing) -> Bars:
+        """The published minutes of a perpetual's premium index, as a fraction."""
+        if listing not in self._premium:
+            coin = self._coin_of(listing)
+            bars = simulate_premium(
+                self.parameters, path=self._path(coin), time_ms=self._minute_ms, streams=self._streams(coin, listing)
+            )
+            self._premium[listing] = self._while_listed(listing, self._published(bars))
+        return self._premium[listing]
+
     def funding_rates(self, listing: Listing) -> FundingRates:
-        """Settlements at 00, 08 and 16 h of a perpetual, from the market's first moment on."""
+        """Settlements of a perpetual while it is listed, by its own intervals counted from the market's start."""
         if listing not in self._funding:
             coin = self._coin_of(listing)
-            self._funding[listing] = simulate_funding(
-                self.parameters, self._path(coin), start_ms=self.start_ms, streams=self._streams(coin, listing)
-            )
+            path, streams = self._path(coin), self._streams(coin, listing)
+            rates = simulate_funding(self.parameters, listing, path=path, start_ms=self.start_ms, streams=streams)
+            self._funding[listing] = self._while_listed(listing, rates)
         return self._funding[listing]
 
     def open_interest(self, listing: Listing) -> OpenInterest:
-        """Five-minute snapshots of a perpetual's open contracts, from the market's first moment on."""
+        """Five-minute snapshots of a perpetual's open contracts while it is listed."""
         if listing not in self._interest:
             coin = self._coin_of(listing)
-            path, streams = self._path(coin), self._streams(coin, listing)
-            self._interest[listing] = simulate_open_interest(
-                self.parameters, self.parameters.coins[coin], path=path, start_ms=self.start_ms, streams=streams
+            snapshots = simulate_open_interest(
+                self.parameters,
+                self.parameters.coins[coin],
+                venue=listing.venue,
+                path=self._path(coin),
+                start_ms=self.start_ms,
+                streams=self._streams(coin, listing),
             )
+            self._interest[listing] = self._while_listed(listing, snapshots)
         return self._interest[listing]
 
     def _simulate_bars(self, listing: Listing) -> Bars:
         coin = self._coin_of(listing)
-        time_ms = self.start_ms + np.arange(self.minutes_total) * MINUTE_MS
-        streams = self._streams(coin, listing)
         bars = simulate_bars(
-            listing, self.parameters.coins[coin], path=self._path(coin), time_ms=time_ms, streams=streams
+            listing,
+            self.parameters.coins[coin],
+            path=self._path(coin),
+            time_ms=self._minute_ms,
+            streams=self._streams(coin, listing),
         )
+        return self._while_listed(listing, self._published(bars))
+
+    @property
+    def _minute_ms(self) -> Integers:
+        return self.start_ms + np.arange(self.minutes_total) * MINUTE_MS
+
+    def _published(self, bars: Bars) -> Bars:
         published = np.ones(len(bars), dtype=np.bool_)
         for outage in self.parameters.outages:
             published[outage.offset_minutes : outage.offset_minutes + outage.minutes] = False
         return bars.take(published)
+
+    def _while_listed(self, listing: Listing, rows: _RowsT) -> _RowsT:
+        delisted = self.delisted_ms(listing)
+        if listing.listed_after_days == 0 and delisted is None:
+            return rows
+        return rows.between(self.listed_ms(listing), _NEVER_MS if delisted is None else delisted - 1)
 
     def _path(self, coin: int) -> Path:
         if coin not in self._paths:
@@ -158,6 +208,6 @@ class SimulatedMarket:
         return next(number for number, coin in enumerate(self.parameters.coins) if listing in coin.listings)
 
     def _streams(self, coin: int, listing: Listing | None) -> Streams:
-        venue = 0 if listing is None else 1 + ("um", "spot").index(listing.venue)
+        venue = 0 if listing is None else 1 + VENUES.index(listing.venue)
         entropy = [self.seed, self.start.toordinal(), coin, venue]
         return lambda name: np.random.default_rng([*entropy, _STREAMS[name]])

@@ -1,7 +1,7 @@
 """What defines a simulated market: its regimes, its coins, and what a listed symbol looks like."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -10,8 +10,14 @@ from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.simulator.rows import Floats
 
-Venue = Literal["um", "spot"]
-"""Binance's names: ``um`` for USDT-margined perpetual futures."""
+Venue = Literal["um", "spot", "bybit", "okx", "hyperliquid"]
+"""Binance's two by Binance's names (``um``: USDT-margined perpetual futures); of the other exchanges the perpetuals."""
+
+VENUES: tuple[Venue, ...] = get_args(Venue)
+"""In the order that numbers them in the seeds of their draws: a new one goes to the end, or every market changes."""
+
+FUNDING_MINUTES = 480
+"""Time between two settlements, where a listing says nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +29,27 @@ class Listing:
     quote: str
     price_decimals: int
     volume_decimals: int
+    contract_size: float = 1.0
+    """Coins per contract, where the venue counts contracts."""
+    funding_minutes: tuple[tuple[int, int], ...] = ((0, FUNDING_MINUTES),)
+    """Minutes between settlements, each from so many days after the market's start on."""
+    listed_after_days: int = 0
+    delisted_after_days: int | None = None
+    """Both counted from the market's start; None: never."""
 
     @property
     def symbol(self) -> str:
-        """The exchange's own name, e.g. ``BTCUSDT``; the same on both venues."""
-        return self.base + self.quote
+        """The exchange's own name, e.g. ``BTCUSDT``; the same on both of Binance's venues."""
+        if self.venue == "okx":
+            return f"{self.base}-{self.quote}-SWAP"
+        return self.base if self.venue == "hyperliquid" else self.base + self.quote
 
     @property
     def instrument(self) -> Instrument:
         """The instrument it is to the pipeline."""
         unified = f"{self.base}/{self.quote}"
-        return Instrument("binance", unified if self.venue == "spot" else f"{unified}:{self.quote}")
+        exchange = "binance" if self.venue in {"um", "spot"} else self.venue
+        return Instrument(exchange, unified if self.venue == "spot" else f"{unified}:{self.quote}")
 
     @property
     def written_decimals(self) -> tuple[int, int, int]:
@@ -121,7 +137,11 @@ class MarketParameters:
 
 
 def demo_parameters() -> MarketParameters:
-    """Three regimes at 1h with the scale, tails and persistence of BTC; BTC perpetual and spot, ETH perpetual."""
+    """Three regimes at 1h with the scale, tails and persistence of BTC.
+
+    BTC and ETH perpetuals on four exchanges and BTC spot; on Binance also one perpetual that is listed late and settles
+    more often after a while (AVAX), and one that is delisted (LUNA).
+    """
     wave = 1 + 0.3 * np.cos(2 * np.pi * (np.arange(24) - 15) / 24)
     pattern = wave / np.sqrt(np.mean(wave**2))
     return MarketParameters(
@@ -134,9 +154,12 @@ def demo_parameters() -> MarketParameters:
         weekend_factor=0.75,
         funding_rate=(0.0001, 0.00006, -0.00004),
         open_interest_share=(1.0, 0.94, 0.8),
-        coins=(_bitcoin(), _ether()),
+        coins=(_bitcoin(), _ether(), _late(), _delisted()),
         outages=(Outage(9 * 1440 + 197, 7), Outage(25 * 1440 + 702, 63)),
     )
+
+
+_EVERY_HOUR = ((0, 60),)
 
 
 def _bitcoin() -> Coin:
@@ -145,7 +168,13 @@ def _bitcoin() -> Coin:
         minute_volume_base=180.0,
         trade_size_base=0.08,
         open_interest_base=105_000.0,
-        listings=(Listing("um", "BTC", "USDT", 1, 3), Listing("spot", "BTC", "USDT", 2, 5)),
+        listings=(
+            Listing("um", "BTC", "USDT", 1, 3),
+            Listing("spot", "BTC", "USDT", 2, 5),
+            Listing("bybit", "BTC", "USDT", 1, 3),
+            Listing("okx", "BTC", "USDT", 1, 4, contract_size=0.01),
+            Listing("hyperliquid", "BTC", "USDC", 0, 5, funding_minutes=_EVERY_HOUR),
+        ),
     )
 
 
@@ -155,5 +184,41 @@ def _ether() -> Coin:
         minute_volume_base=2_400.0,
         trade_size_base=0.9,
         open_interest_base=1_600_000.0,
-        listings=(Listing("um", "ETH", "USDT", 2, 3),),
+        listings=(
+            Listing("um", "ETH", "USDT", 2, 3),
+            # Readers must not take eight hours for granted: here they become four.
+            Listing("bybit", "ETH", "USDT", 2, 2, funding_minutes=((0, FUNDING_MINUTES), (20, 240))),
+            Listing("okx", "ETH", "USDT", 2, 3, contract_size=0.1),
+            Listing("hyperliquid", "ETH", "USDC", 1, 4, funding_minutes=_EVERY_HOUR),
+        ),
+    )
+
+
+def _late() -> Coin:
+    return Coin(
+        start_price_usd=35.0,
+        minute_volume_base=60_000.0,
+        trade_size_base=30.0,
+        open_interest_base=9_000_000.0,
+        listings=(
+            Listing(
+                venue="um",
+                base="AVAX",
+                quote="USDT",
+                price_decimals=3,
+                volume_decimals=0,
+                funding_minutes=((0, FUNDING_MINUTES), (30, 240)),
+                listed_after_days=12,
+            ),
+        ),
+    )
+
+
+def _delisted() -> Coin:
+    return Coin(
+        start_price_usd=80.0,
+        minute_volume_base=20_000.0,
+        trade_size_base=12.0,
+        open_interest_base=3_000_000.0,
+        listings=(Listing("um", "LUNA", "USDT", 3, 0, delisted_after_days=40),),
     )

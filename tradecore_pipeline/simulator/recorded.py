@@ -14,8 +14,9 @@ from pyarrow import csv
 from tradecore_pipeline.domain.errors import InvalidDataError, UsageError
 from tradecore_pipeline.domain.market_data import REAL_MARKET
 from tradecore_pipeline.domain.time import MINUTES_PER_DAY, day_start
-from tradecore_pipeline.simulator.archive import ArchiveFile, Dataset
-from tradecore_pipeline.simulator.parameters import Listing
+from tradecore_pipeline.simulator.archive import ArchiveFile, Dataset, etag_of, published_at
+from tradecore_pipeline.simulator.backend import StoredFile
+from tradecore_pipeline.simulator.parameters import FUNDING_MINUTES, Listing
 from tradecore_pipeline.simulator.rows import MINUTE_MS, Bars, FundingRates, OpenInterest, TimeRows
 
 _DAY_MS = MINUTES_PER_DAY * MINUTE_MS
@@ -75,10 +76,21 @@ class RecordedBackend:
         days = self._holders(listing, "klines")
         return _ms(min(days)), _ms(max(days)) + _DAY_MS - 1
 
+    def delisted_ms(self, listing: Listing) -> int | None:  # noqa: ARG002 (a recording does not say)
+        """None: nobody recorded that."""
+        return None
+
+    def funding_minutes(self, listing: Listing, at_ms: int) -> int:  # noqa: ARG002 (a recording does not say)
+        """The usual interval: what was in force is in the recorded files."""
+        return FUNDING_MINUTES
+
     def minutes(self, listing: Listing, *, first_ms: int, last_ms: int) -> Bars:
         """The recorded minutes that open inside the window; a day is read from its daily file where there is one."""
-        parts = self._parts(listing, "klines", first_ms=first_ms, last_ms=last_ms)
-        return Bars.joined([part for part in parts if isinstance(part, Bars)] or [Bars.empty()])
+        return self._bars(listing, "klines", first_ms=first_ms, last_ms=last_ms)
+
+    def premium(self, listing: Listing, *, first_ms: int, last_ms: int) -> Bars:
+        """The recorded minutes of the premium index; none if no file was recorded."""
+        return self._bars(listing, "premiumIndexKlines", first_ms=first_ms, last_ms=last_ms)
 
     def funding_rates(self, listing: Listing, *, first_ms: int, last_ms: int) -> FundingRates:
         """The recorded settlements stamped inside the window; none if no file was recorded."""
@@ -95,6 +107,11 @@ class RecordedBackend:
     def archive_keys(self, now: datetime) -> Sequence[str]:
         """Every recorded zip, of other intervals too; with a delay, those published by ``now``."""
         return [key for key in self._paths if self._is_published(key, now)]
+
+    def archive_entry(self, key: str) -> StoredFile:
+        """The file's real size; it changes when the file on disk does."""
+        state = self._paths[key].stat()
+        return StoredFile(published_at(key), etag_of(f"{key}/{state.st_size}/{state.st_mtime_ns}"), state.st_size)
 
     def archive_object(self, key: str, now: datetime) -> bytes | None:
         """The file as it was recorded. Only indexed keys are looked up, so no path can lead out of the folder."""
@@ -137,6 +154,10 @@ class RecordedBackend:
     def _holders(self, listing: Listing, dataset: Dataset) -> dict[date, ArchiveFile]:
         return self._days.get((listing.venue, listing.symbol, dataset), {})
 
+    def _bars(self, listing: Listing, dataset: Dataset, *, first_ms: int, last_ms: int) -> Bars:
+        parts = self._parts(listing, dataset, first_ms=first_ms, last_ms=last_ms)
+        return Bars.joined([part for part in parts if isinstance(part, Bars)] or [Bars.empty()])
+
     def _parts(self, listing: Listing, dataset: Dataset, *, first_ms: int, last_ms: int) -> Iterable[TimeRows]:
         holders = self._holders(listing, dataset)
         for start in range(first_ms // _DAY_MS * _DAY_MS, last_ms + 1, _DAY_MS):
@@ -151,7 +172,7 @@ class RecordedBackend:
 
     def _parse(self, file: ArchiveFile) -> TimeRows:
         text = _member(self._paths[file.key])
-        if file.dataset == "klines":
+        if file.dataset in {"klines", "premiumIndexKlines"}:
             table = _read(text, _KLINE_COLUMNS, _KLINE_TYPES)
             columns = {name: table[name].to_numpy() for name in _KLINE_COLUMNS if name not in {"close_time", "ignore"}}
             time_ms = np.where(columns["time_ms"] > _MICROSECONDS_ABOVE, columns["time_ms"] // 1000, columns["time_ms"])

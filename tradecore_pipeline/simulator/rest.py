@@ -1,7 +1,6 @@
 """The REST face: Binance's public endpoints for USDT-M futures and spot, over any back end."""
 
 import math
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -12,24 +11,22 @@ from starlette.routing import Route
 from tradecore_pipeline.domain.time import Clock
 from tradecore_pipeline.simulator.backend import Backend
 from tradecore_pipeline.simulator.exchange_info import exchange_info
-from tradecore_pipeline.simulator.parameters import Listing, Venue
+from tradecore_pipeline.simulator.parameters import FUNDING_MINUTES, Listing, Venue
 from tradecore_pipeline.simulator.queries import ApiError, Query, WeightMeter, kline_weight
-from tradecore_pipeline.simulator.rows import MINUTE_MS, Bars
+from tradecore_pipeline.simulator.reading import DAY_MS, Reader, Window
+from tradecore_pipeline.simulator.rows import MINUTE_MS, PREMIUM_DECIMALS, Bars
 
 _MINUTES = {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "2h": 120, "4h": 240, "6h": 360, "12h": 720, "1d": 1440}
 _PERIODS = {name: minutes for name, minutes in _MINUTES.items() if minutes >= 5}
 _KLINE_LIMITS: dict[Venue, int] = {"um": 1500, "spot": 1000}
-_DAY_MS = 24 * 60 * MINUTE_MS
-_OPEN_INTEREST_DEPTH_MS = 30 * _DAY_MS
-_SETTLEMENT_MS = 8 * 60 * MINUTE_MS
+_OPEN_INTEREST_DEPTH_MS = 30 * DAY_MS
 
 
 class RestFace:
     """Answers REST requests as they would be answered at the clock's moment."""
 
     def __init__(self, backend: Backend, clock: Clock) -> None:
-        self._backend = backend
-        self._clock = clock
+        self._reader = Reader(backend, clock)
         self._weight = WeightMeter()
 
     def routes(self) -> list[Route]:
@@ -38,6 +35,7 @@ class RestFace:
         return [
             *self._venue_routes("um", futures),
             *self._venue_routes("spot", "/api/v3"),
+            Route(f"{futures}/premiumIndexKlines", self._premium_klines),
             Route(f"{futures}/fundingRate", self._funding_rate),
             Route(f"{futures}/fundingInfo", self._funding_info),
             Route(f"{futures}/openInterest", self._open_interest),
@@ -50,14 +48,17 @@ class RestFace:
             return self._reply({})
 
         async def time(request: Request) -> JSONResponse:  # noqa: ARG001 (likewise)
-            return self._reply({"serverTime": self._now_ms()})
+            return self._reply({"serverTime": self._reader.now_ms})
 
         async def info(request: Request) -> JSONResponse:  # noqa: ARG001 (likewise)
-            listed = [(listing, self._backend.span_ms(listing)[0]) for listing in self._listings(venue)]
-            return self._reply(exchange_info(venue, listed, self._now_ms()))
+            reader = self._reader
+            listed = [
+                (listing, reader.listed_ms(listing), reader.delisted_ms(listing)) for listing in reader.listings(venue)
+            ]
+            return self._reply(exchange_info(venue, listed, self._reader.now_ms))
 
         async def klines(request: Request) -> JSONResponse:
-            return self._klines(Query(request), venue)
+            return self._klines(Query(request), venue, premium=False)
 
         return [
             Route(f"{base}/ping", ping),
@@ -66,52 +67,30 @@ class RestFace:
             Route(f"{base}/klines", klines),
         ]
 
-    def _klines(self, query: Query, venue: Venue) -> JSONResponse:
+    def _klines(self, query: Query, venue: Venue, *, premium: bool) -> JSONResponse:
         listing = self._listing(query.text("symbol"), venue)
         interval_ms = query.choice("interval", _MINUTES, code=-1120) * MINUTE_MS
         limit = query.limit(default=500, most=_KLINE_LIMITS[venue])
         start, end = query.window()
-        bars = self._bars(listing, interval_ms, start=start, end=end, limit=limit)
-        return self._reply(_kline_rows(bars, interval_ms, listing), weight=kline_weight(limit))
+        window = Window(interval_ms, start, end, limit, newest=start is None)
+        if premium:
+            bars = self._reader.premium_candles(listing, window)
+            rows = _kline_rows(bars, interval_ms, prices=PREMIUM_DECIMALS, volumes=0, quotes=0)
+        else:
+            bars = self._reader.candles(listing, window)
+            prices, volumes, quotes = listing.written_decimals
+            rows = _kline_rows(bars, interval_ms, prices=prices, volumes=volumes, quotes=quotes)
+        return self._reply(rows, weight=kline_weight(limit))
 
-    def _bars(self, listing: Listing, interval_ms: int, *, start: int | None, end: int | None, limit: int) -> Bars:
-        """At most ``limit`` bars: the first from ``start`` on, or else the newest up to ``end``; the open one too."""
-        now_ms = self._now_ms()
-        first, last = self._backend.span_ms(listing)
-        low = first // interval_ms * interval_ms if start is None else -(-start // interval_ms) * interval_ms
-        low = max(low, first // interval_ms * interval_ms)
-        high = min(last, now_ms - 1)
-        if end is not None:
-            # A bar belongs to the window if it opens in it; its minutes may lie behind the window's end.
-            high = min(high, end // interval_ms * interval_ms + interval_ms - 1)
-        parts: list[Bars] = []
-        # Gaps make some windows yield fewer bars than they are long: go on until there are enough. A day at least, so
-        # that a hole of years in a recording is crossed in reasonable time.
-        length = -(-max(limit * interval_ms, _DAY_MS) // interval_ms) * interval_ms
-        while sum(map(len, parts)) < limit and low <= high:
-            if start is None:
-                cut = max(low, high // interval_ms * interval_ms + interval_ms - length)
-                parts.insert(0, self._seen(listing, now_ms, first_ms=cut, last_ms=high).aggregated(interval_ms))
-                high = cut - 1
-            else:
-                cut = min(high, low + length - 1)
-                parts.append(self._seen(listing, now_ms, first_ms=low, last_ms=cut).aggregated(interval_ms))
-                low = cut + 1
-        bars = Bars.joined(parts or [Bars.empty()])
-        return bars.take(slice(-limit, None) if start is None else slice(limit))
-
-    def _seen(self, listing: Listing, now_ms: int, *, first_ms: int, last_ms: int) -> Bars:
-        minutes = self._backend.minutes(listing, first_ms=first_ms, last_ms=last_ms)
-        return minutes.seen_at(now_ms, listing.price_decimals)
+    async def _premium_klines(self, request: Request) -> JSONResponse:
+        return self._klines(Query(request), "um", premium=True)
 
     async def _funding_rate(self, request: Request) -> JSONResponse:
         query = Query(request)
         listing = self._listing(query.text("symbol"), "um")
         limit = query.limit(default=100, most=1000)
         start, end = query.window()
-        now_ms = self._now_ms()
-        last = now_ms if end is None else min(now_ms, end)
-        rates = self._backend.funding_rates(listing, first_ms=start or 0, last_ms=last)
+        rates = self._reader.funding_rates(listing, start=start or 0, end=end)
         rates = rates.take(slice(-limit, None) if start is None else slice(limit))
         rows = zip(rates.time_ms.tolist(), rates.rate.tolist(), rates.mark_price.tolist(), strict=True)
         return self._reply(
@@ -127,7 +106,21 @@ class RestFace:
         )
 
     async def _funding_info(self, request: Request) -> JSONResponse:  # noqa: ARG002 (an endpoint is given its request)
-        return self._reply([])  # Binance lists only symbols whose interval or caps were changed: here none were
+        # Binance lists only symbols whose interval or caps were changed.
+        minutes = {listing.symbol: self._reader.funding_minutes(listing) for listing in self._reader.listings("um")}
+        return self._reply(
+            [
+                {
+                    "symbol": symbol,
+                    "adjustedFundingRateCap": "0.02000000",
+                    "adjustedFundingRateFloor": "-0.02000000",
+                    "fundingIntervalHours": interval // 60,
+                    "disclaimer": False,
+                }
+                for symbol, interval in minutes.items()
+                if interval != FUNDING_MINUTES
+            ]
+        )
 
     async def _open_interest_history(self, request: Request) -> JSONResponse:
         query = Query(request)
@@ -135,12 +128,10 @@ class RestFace:
         period_ms = query.choice("period", _PERIODS, code=-1130) * MINUTE_MS
         limit = query.limit(default=30, most=500)
         start, end = query.window()
-        now_ms = self._now_ms()
-        oldest = now_ms - _OPEN_INTEREST_DEPTH_MS
+        oldest = self._reader.now_ms - _OPEN_INTEREST_DEPTH_MS
         if start is not None and start < oldest:
             raise ApiError(-1130, "parameter 'startTime' is invalid.")
-        first, last = oldest if start is None else start, now_ms if end is None else min(now_ms, end)
-        rows = self._backend.open_interest(listing, first_ms=first, last_ms=last)
+        rows = self._reader.open_interest(listing, start=oldest if start is None else start, end=end)
         rows = rows.take(rows.time_ms % period_ms == 0)
         rows = rows.take(slice(-limit, None) if start is None else slice(limit))
         return self._reply(
@@ -158,8 +149,8 @@ class RestFace:
 
     async def _open_interest(self, request: Request) -> JSONResponse:
         listing = self._listing(Query(request).text("symbol"), "um")
-        now_ms = self._now_ms()
-        rows = self._backend.open_interest(listing, first_ms=now_ms - _OPEN_INTEREST_DEPTH_MS, last_ms=now_ms)
+        now_ms = self._reader.now_ms
+        rows = self._reader.open_interest(listing, start=now_ms - _OPEN_INTEREST_DEPTH_MS, end=None)
         newest = f"{rows.base[-1]:.3f}" if len(rows) else "0.000"
         return self._reply({"symbol": listing.symbol, "openInterest": newest, "time": now_ms})
 
@@ -167,13 +158,13 @@ class RestFace:
         symbol = request.query_params.get("symbol")
         if symbol is not None:
             return self._reply(self._premium(self._listing(symbol, "um")))
-        return self._reply([self._premium(listing) for listing in self._listings("um")], weight=10)
+        return self._reply([self._premium(listing) for listing in self._reader.listings("um")], weight=10)
 
     def _premium(self, listing: Listing) -> dict[str, Any]:
-        now_ms = self._now_ms()
-        newest = self._bars(listing, MINUTE_MS, start=None, end=None, limit=1)
-        price = f"{newest.close[-1]:.8f}" if len(newest) else "0.00000000"
-        rates = self._backend.funding_rates(listing, first_ms=0, last_ms=now_ms).rate
+        now_ms = self._reader.now_ms
+        price = f"{self._reader.price(listing) or 0:.8f}"
+        rates = self._reader.funding_rates(listing, start=0, end=None).rate
+        settlement_ms = self._reader.funding_minutes(listing) * MINUTE_MS
         return {
             "symbol": listing.symbol,
             "markPrice": price,
@@ -181,32 +172,21 @@ class RestFace:
             "estimatedSettlePrice": price,
             "lastFundingRate": f"{rates[-1]:.8f}" if len(rates) else "",
             "interestRate": "0.00010000",
-            "nextFundingTime": (now_ms // _SETTLEMENT_MS + 1) * _SETTLEMENT_MS,
+            "nextFundingTime": (now_ms // settlement_ms + 1) * settlement_ms,
             "time": now_ms,
         }
 
-    def _listings(self, venue: Venue) -> list[Listing]:
-        return [listing for listing in self._backend.listings if listing.venue == venue]
-
     def _listing(self, symbol: str, venue: Venue) -> Listing:
-        for listing in self._listings(venue):
-            if listing.symbol == symbol:
-                return listing
-        raise ApiError(-1121, "Invalid symbol.")
-
-    def _now_ms(self) -> int:
-        return _milliseconds(self._clock())
+        listing = self._reader.find(symbol, venue)
+        if listing is None:
+            raise ApiError(-1121, "Invalid symbol.")
+        return listing
 
     def _reply(self, content: object, *, weight: int = 1) -> JSONResponse:
         return JSONResponse(content, headers={"X-MBX-USED-WEIGHT-1M": str(self._weight.spend(weight))})
 
 
-def _milliseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
-
-
-def _kline_rows(bars: Bars, interval_ms: int, listing: Listing) -> list[list[Any]]:
-    prices, volumes, quotes = listing.written_decimals
+def _kline_rows(bars: Bars, interval_ms: int, *, prices: int, volumes: int, quotes: int) -> list[list[Any]]:
     texts = [
         np.char.mod(f"%.{decimals}f", column).tolist()
         for column, decimals in (

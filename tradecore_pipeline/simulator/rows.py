@@ -12,6 +12,8 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 MINUTE_MS = 60_000
+PREMIUM_DECIMALS = 8
+"""Digits that the premium index, a fraction, is written with."""
 
 
 @dataclass(frozen=True, slots=True)

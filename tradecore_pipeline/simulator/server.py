@@ -3,54 +3,70 @@
 import socket
 import threading
 import time
-from collections import Counter, deque
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.config import LOGGING_CONFIG
 
 from tradecore_pipeline.domain.errors import UsageError
 from tradecore_pipeline.domain.market_data import MARKET_HEADER
 from tradecore_pipeline.domain.time import Clock, utc_now
 from tradecore_pipeline.simulator.archive import ArchiveFace
 from tradecore_pipeline.simulator.backend import Backend
+from tradecore_pipeline.simulator.bybit import BybitFace
+from tradecore_pipeline.simulator.faults import FaultPlan
+from tradecore_pipeline.simulator.hyperliquid import HyperliquidFace
+from tradecore_pipeline.simulator.journal import Journal, Journaled
 from tradecore_pipeline.simulator.market import SimulatedMarket
+from tradecore_pipeline.simulator.meddling import CutOnPurpose, FaultControl, Meddling
+from tradecore_pipeline.simulator.okx import OkxFace
 from tradecore_pipeline.simulator.parameters import MarketParameters
 from tradecore_pipeline.simulator.queries import ApiError, refuse
 from tradecore_pipeline.simulator.recorded import RecordedBackend
 from tradecore_pipeline.simulator.rest import RestFace
+from tradecore_pipeline.simulator.restatement_face import RestatementFace
 from tradecore_pipeline.simulator.simulated import SimulatedBackend
 
 HOST = "127.0.0.1"
 
-_REMEMBERED_REQUESTS = 1000
+_LOGGING: dict[str, Any] = LOGGING_CONFIG | {
+    "filters": {"cut_on_purpose": {"()": CutOnPurpose}},
+    "loggers": LOGGING_CONFIG["loggers"] | {"uvicorn.error": {"level": "INFO", "filters": ["cut_on_purpose"]}},
+}
 
 
 def build_simulated(
-    parameters: MarketParameters, seed: int, *, start: date, end: date, now: datetime | None
+    parameters: MarketParameters,
+    seed: int,
+    *,
+    start: date,
+    end: date,
+    now: datetime | None,
+    faults: FaultPlan | None = None,
 ) -> Starlette:
     """The application over a simulated market of the days ``start`` to ``end`` (excluded).
 
     ``now`` freezes the server's clock at that moment; None lets it run with this machine's.
     """
-    return create_app(SimulatedBackend(SimulatedMarket(parameters, seed, start=start, end=end)), clock_at(now))
+    backend = SimulatedBackend(SimulatedMarket(parameters, seed, start=start, end=end))
+    return create_app(backend, clock_at(now), faults=faults)
 
 
-def build_recorded(directory: Path, *, now: datetime | None) -> Starlette:
+def build_recorded(directory: Path, *, now: datetime | None, faults: FaultPlan | None = None) -> Starlette:
     """The application over recorded archive files below ``directory``.
 
     ``now`` freezes the clock, and files then appear at their publication dates; None serves all that is there.
     """
-    return create_app(RecordedBackend(directory, delayed=now is not None), clock_at(now))
+    return create_app(RecordedBackend(directory, delayed=now is not None), clock_at(now), faults=faults)
 
 
 def clock_at(now: datetime | None) -> Clock:
@@ -69,24 +85,34 @@ def clock_at(now: datetime | None) -> Clock:
     return lambda: frozen
 
 
-def create_app(backend: Backend, clock: Clock) -> Starlette:
-    """The application. Every response passes through ``middleware``: what should meddle with them goes in there."""
-    journal = _Journal()
+def create_app(backend: Backend, clock: Clock, *, faults: FaultPlan | None = None) -> Starlette:
+    """The application. It starts with the plan ``faults``, or none; ``/_ctl`` switches plans while it runs."""
+    journal = Journal()
+    control = FaultControl(FaultPlan.none() if faults is None else faults)
     middleware = [
         Middleware(_MarketHeader, market=backend.market),
-        Middleware(_Journaled, journal=journal),
+        Middleware(Journaled, journal=journal),
+        Middleware(Meddling, control=control),
     ]
     routes = [
         *RestFace(backend, clock).routes(),
         *ArchiveFace(backend, clock).routes(),
+        *BybitFace(backend, clock).routes(),
+        *OkxFace(backend, clock).routes(),
+        *HyperliquidFace(backend, clock).routes(),
+        *RestatementFace(backend, clock).routes(),
         Route("/_log", journal.report),
+        Route("/_ctl", control.endpoint, methods=["GET", "POST", "DELETE"]),
     ]
-    return Starlette(routes=routes, middleware=middleware, exception_handlers={ApiError: refuse})
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers={ApiError: refuse})
+    app.state.control = control
+    return app
 
 
 def serve(app: Starlette, *, port: int) -> None:
     """Serves on 127.0.0.1 until interrupted; one Ctrl-C ends it."""
-    uvicorn.run(app, host=HOST, port=port, log_level="warning", access_log=False, lifespan="off")
+    with suppress(KeyboardInterrupt):
+        _Server(app, port=port).run()
 
 
 @contextmanager
@@ -98,16 +124,39 @@ def running(app: Starlette) -> Generator[str]:
     """
     with socket.socket() as listener:
         listener.bind((HOST, 0))
-        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
-        server = uvicorn.Server(config)
+        port = listener.getsockname()[1]
+        server = _Server(app, port=port)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="simulator")
         thread.start()
         try:
             _wait_until_started(server)
-            yield f"http://{HOST}:{listener.getsockname()[1]}"
+            yield f"http://{HOST}:{port}"
         finally:
             server.should_exit = True
             thread.join()
+
+
+class _Server(uvicorn.Server):
+    """Sends stalled answers at once when it is to stop, where others would wait for them."""
+
+    def __init__(self, app: Starlette, *, port: int) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=HOST,
+                port=port,
+                log_config=_LOGGING,
+                log_level="warning",
+                access_log=False,
+                lifespan="off",
+            )
+        )
+        self._control: FaultControl = app.state.control
+        self._control.closing.clear()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._control.closing.set()
+        await super().shutdown(sockets)
 
 
 def _wait_until_started(server: uvicorn.Server) -> None:
@@ -116,44 +165,6 @@ def _wait_until_started(server: uvicorn.Server) -> None:
         if time.monotonic() > deadline:
             raise RuntimeError("the simulator did not start within ten seconds")
         time.sleep(0.005)
-
-
-class _Journal:
-    """The kinds of the last requests, for ``GET /_log``."""
-
-    def __init__(self) -> None:
-        self._kinds: deque[str] = deque(maxlen=_REMEMBERED_REQUESTS)
-        self._total = 0
-
-    def note(self, path: str) -> None:
-        self._kinds.append(_kind_of(path))
-        self._total += 1
-
-    async def report(self, request: Request) -> JSONResponse:  # noqa: ARG002 (an endpoint is given its request)
-        """All requests so far, and the last thousand by kind."""
-        return JSONResponse({"total": self._total, "recent": dict(Counter(self._kinds))})
-
-
-def _kind_of(path: str) -> str:
-    if path.startswith("/data/"):
-        return "checksum" if path.endswith(".CHECKSUM") else "archive"
-    if path in {"/", "/data.binance.vision", "/data.binance.vision/"}:
-        return "listing"
-    known = path.startswith(("/fapi/v1/", "/api/v3/", "/futures/data/"))
-    return path if known and len(path) < 64 else "other"
-
-
-class _Journaled:
-    """Notes every request but those for the journal itself."""
-
-    def __init__(self, app: ASGIApp, journal: _Journal) -> None:
-        self._app = app
-        self._journal = journal
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] != "/_log":
-            self._journal.note(scope["path"])
-        await self._app(scope, receive, send)
 
 
 class _MarketHeader:

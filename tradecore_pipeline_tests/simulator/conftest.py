@@ -29,8 +29,9 @@ def base_url() -> Iterator[str]:
 
 
 @contextmanager
-def _client(kind: str, market_types: list[str], base_url: str) -> Iterator[Any]:
-    exchange = getattr(ccxt, kind)({"enableRateLimit": False, "options": {"fetchMarkets": {"types": market_types}}})
+def _client(kind: str, market_types: list[str] | None, base_url: str) -> Iterator[Any]:
+    options = {} if market_types is None else {"fetchMarkets": {"types": market_types}}
+    exchange = getattr(ccxt, kind)({"enableRateLimit": False, "options": options})
     for name, address in exchange.urls["api"].items():
         if isinstance(address, str):
             host = "/".join(address.split("/")[:3])
@@ -48,4 +49,24 @@ def futures(base_url: str) -> Iterator[Any]:
 @pytest.fixture
 def spot(base_url: str) -> Iterator[Any]:
     with _client("binance", ["spot"], base_url) as exchange:
+        yield exchange
+
+
+@pytest.fixture
+def bybit(base_url: str) -> Iterator[Any]:
+    with _client("bybit", None, base_url) as exchange:
+        yield exchange
+
+
+@pytest.fixture
+def okx(base_url: str) -> Iterator[Any]:
+    with _client("okx", None, base_url) as exchange:
+        yield exchange
+
+
+@pytest.fixture
+def hyperliquid(base_url: str) -> Iterator[Any]:
+    with _client("hyperliquid", None, base_url) as exchange:
+        # This client, unlike the others, ends every window at its own machine's present.
+        exchange.milliseconds = lambda: int(NOW.timestamp() * 1000)
         yield exchange

@@ -1,9 +1,7 @@
 import hashlib
 import io
 import re
-import zipfile
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,9 +10,12 @@ import requests
 
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.time import day_start
-from tradecore_pipeline.simulator.archive import ArchiveFile, listing_xml
+from tradecore_pipeline.simulator.archive import ArchiveFile
+from tradecore_pipeline.simulator.archive import listing_xml as described_listing_xml
+from tradecore_pipeline.simulator.backend import StoredFile
 from tradecore_pipeline.simulator.market import SimulatedMarket
 from tradecore_pipeline.simulator.simulated import SimulatedBackend
+from tradecore_pipeline_tests.simulator.archive_reading import fetch, listed
 
 PERPETUAL = Instrument.parse("binance:BTC/USDT:USDT")
 UM_DAY = "data/futures/um/daily/klines/BTCUSDT/1m/BTCUSDT-1m-{}.zip"
@@ -22,31 +23,10 @@ SPOT_DAY = "data/spot/daily/klines/BTCUSDT/1m/BTCUSDT-1m-{}.zip"
 NOW = datetime(2025, 2, 5, 10, 30, 30, tzinfo=UTC)
 
 
-def csv_of(content: bytes) -> str:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        (name,) = archive.namelist()
-        assert Path(name).suffix == ".csv"
-        return archive.read(name).decode()
-
-
-def fetch(base_url: str, key: str) -> str:
-    response = requests.get(f"{base_url}/{key}", timeout=10)
-    assert response.status_code == 200, response.text
-    return csv_of(response.content)
-
-
-def listed(base_url: str, path: str, **query: str) -> list[str]:
-    """Keys of all pages, as a careful S3 client reads them."""
-    keys: list[str] = []
-    marker = ""
-    while True:
-        page = requests.get(f"{base_url}/{path}", params=query | {"marker": marker}, timeout=10).text
-        found = re.findall("<Key>(.*?)</Key>", page)
-        keys += found
-        if "<IsTruncated>true" not in page:
-            return keys
-        assert len(found) == 1000
-        marker = found[-1]
+def listing_xml(keys: list[str], *, prefix: str, delimiter: str, marker: str) -> str:
+    return described_listing_xml(
+        keys, lambda key: StoredFile(NOW, "e" * 32, len(key)), prefix=prefix, delimiter=delimiter, marker=marker
+    )
 
 
 def test_daily_file_holds_the_published_minutes_of_its_day(base_url: str, market: SimulatedMarket) -> None:

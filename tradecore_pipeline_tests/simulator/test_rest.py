@@ -25,7 +25,7 @@ def bars_of(market: SimulatedMarket, symbol: str) -> Any:
 
 def test_ccxt_loads_the_markets_of_both_venues(futures: Any, spot: Any) -> None:
     markets = futures.load_markets()
-    assert set(markets) == {"BTC/USDT:USDT", "ETH/USDT:USDT"}
+    assert set(markets) == {"BTC/USDT:USDT", "ETH/USDT:USDT", "AVAX/USDT:USDT"}
     assert markets[PERPETUAL]["swap"]
     assert markets[PERPETUAL]["active"]
     assert markets[PERPETUAL]["precision"]["price"] == 0.1
@@ -135,8 +135,9 @@ def test_live_documents_agree_with_the_market(futures: Any, base_url: str, marke
     assert rate["markPrice"] == pytest.approx(bars_of(market, PERPETUAL)["close"][NOW.replace(second=0)], rel=0.01)
     assert rate["fundingTimestamp"] == milliseconds(datetime(2025, 2, 5, 16, tzinfo=UTC))
     assert futures.fetch_open_interest(PERPETUAL)["openInterestAmount"] > 50_000
-    assert requests.get(f"{base_url}/fapi/v1/fundingInfo", timeout=10).json() == []
-    assert len(requests.get(f"{base_url}/fapi/v1/premiumIndex", timeout=10).json()) == 2
+    (changed,) = requests.get(f"{base_url}/fapi/v1/fundingInfo", timeout=10).json()
+    assert (changed["symbol"], changed["fundingIntervalHours"]) == ("AVAXUSDT", 4)
+    assert len(requests.get(f"{base_url}/fapi/v1/premiumIndex", timeout=10).json()) == 3
 
 
 def test_the_log_counts_requests_by_kind(base_url: str) -> None:
