@@ -7,8 +7,8 @@ from typing import Self
 from tradecore_pipeline.domain.errors import UsageError
 
 EXCHANGES = ("binance", "bybit", "okx", "hyperliquid")
-SUPPORTED_EXCHANGES = ("binance",)
-"""Those that data can be taken from so far."""
+PERPETUAL = "perpetual"
+SPOT = "spot"
 
 _SYMBOL = re.compile(r"(?P<base>[A-Z0-9]{1,20})/(?P<quote>[A-Z0-9]{1,20})(?::(?P<settle>[A-Z0-9]{1,20}))?")
 
@@ -51,6 +51,11 @@ class Instrument:
     def is_perpetual(self) -> bool:
         """True for perpetual futures (they settle in a currency), false for spot."""
         return ":" in self.symbol
+
+    @property
+    def market_type(self) -> str:
+        """``PERPETUAL`` or ``SPOT``."""
+        return PERPETUAL if self.is_perpetual else SPOT
 
     @property
     def path_symbol(self) -> str:

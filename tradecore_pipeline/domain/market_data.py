@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from enum import StrEnum
 
 import pyarrow as pa
 
@@ -39,7 +40,7 @@ class FetchedDay:
     day: date
     rows: pa.Table
     source: str
-    """``archive-monthly``, ``archive-daily``, ``rest``, those joined by ``+``, or ``none``."""
+    """``archive-monthly``, ``archive-daily``, ``rest``, ``import``, those joined by ``+``, or ``none``."""
     host: str
     market: str
     """``REAL_MARKET`` or ``simulated:<id>``: a home holds days of one market only."""
@@ -49,3 +50,38 @@ class FetchedDay:
     """The day has ended and all that will ever be published has been fetched."""
     reason: str
     """Why there are no rows, or why the day is not complete; else empty."""
+    forgotten: bool = False
+    """The source no longer serves (or never served) the whole day: rows of it that were stored before stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldDay:
+    """A stored, complete day as its source is asked about it: has something better appeared since?"""
+
+    day: date
+    source: str
+    """As ``FetchedDay.source``."""
+    files: tuple[SourceFile, ...]
+    ingested_at: datetime
+    """When it was stored, or last found to be what its source says."""
+
+
+class ListingStatus(StrEnum):
+    """What an exchange says of an instrument today."""
+
+    TRADING = "trading"
+    DELISTED = "delisted"
+
+
+@dataclass(frozen=True, slots=True)
+class ListedInstrument:
+    """One instrument an exchange lists, or once listed, and the days it had data, as far as the exchange tells."""
+
+    instrument: Instrument
+    raw_symbol: str
+    """The exchange's own name."""
+    status: ListingStatus
+    first_day: date | None
+    """None where the exchange does not tell."""
+    last_day: date | None
+    """The last day of a delisted one; None while it trades or where the exchange does not tell."""

@@ -20,6 +20,8 @@ class Column:
     unit: str
     meaning: str
     nullable: bool = False
+    signed: bool = False
+    """Whether values may lie below zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,8 @@ class Table:
     step: timedelta | None = None
     """The grid its rows lie on, where they lie on one that never changes."""
     per_timeframe: bool = False
-    perpetual_only: bool = False
+    unique_key: bool = True
+    """Whether no two rows share a key."""
 
     @property
     def schema(self) -> pa.Schema:
@@ -68,10 +71,9 @@ FUNDING_RATES = Table(
     meaning="funding settlements; longs pay shorts when the rate is positive",
     columns=(
         Column("ts_settle", TIMESTAMP, "UTC", "the settlement's minute (exchanges stamp it some ms late)"),
-        Column("funding_rate", pa.float64(), "fraction", "paid on the position's value at this settlement"),
+        Column("funding_rate", pa.float64(), "fraction", "paid on the position's value", signed=True),
         Column("funding_interval_minutes", pa.int32(), "minutes", "time since the settlement before", nullable=True),
     ),
-    perpetual_only=True,
 )
 OPEN_INTEREST = Table(
     name="open_interest",
@@ -83,7 +85,56 @@ OPEN_INTEREST = Table(
         Column("open_interest_usd", pa.float64(), "usd", "the same, valued by the exchange", nullable=True),
     ),
     step=timedelta(minutes=5),
-    perpetual_only=True,
+)
+PREMIUM_INDEX = Table(
+    name="premium_index",
+    key="ts_open",
+    meaning="closed 1-minute bars of the premium index, which funding follows: how far the perpetual trades above its "
+    "index",
+    columns=(
+        _TS_OPEN,
+        Column("open", pa.float64(), "fraction", "first premium; negative below the index", signed=True),
+        Column("high", pa.float64(), "fraction", "highest premium", signed=True),
+        Column("low", pa.float64(), "fraction", "lowest premium", signed=True),
+        Column("close", pa.float64(), "fraction", "last premium", signed=True),
+    ),
+    step=timedelta(minutes=1),
+)
+LONG_SHORT_RATIOS = Table(
+    name="long_short_ratios",
+    key="ts_event",
+    meaning="how accounts and takers are positioned, every five minutes",
+    columns=(
+        Column("ts_event", TIMESTAMP, "UTC", "the moment of the snapshot"),
+        Column(
+            "top_account_ratio",
+            pa.float64(),
+            "ratio",
+            "top traders' accounts net long, per account net short",
+            nullable=True,
+        ),
+        Column(
+            "top_position_ratio", pa.float64(), "ratio", "top traders' long positions per short position", nullable=True
+        ),
+        Column("account_ratio", pa.float64(), "ratio", "all accounts net long, per account net short", nullable=True),
+        Column(
+            "taker_volume_ratio", pa.float64(), "ratio", "taker buys per taker sell, last five minutes", nullable=True
+        ),
+    ),
+    step=timedelta(minutes=5),
+)
+LIQUIDATIONS = Table(
+    name="liquidations",
+    key="ts_event",
+    meaning="positions closed by force, as the exchange's stream showed them: no exchange publishes their history",
+    columns=(
+        Column("ts_event", TIMESTAMP, "UTC", "the moment of the order"),
+        Column("liquidated_side", pa.string(), "name", "the position that was closed: long or short"),
+        Column("price", PRICE, "quote", "the order's average fill, or its limit where that is not told"),
+        Column("quantity_base", pa.float64(), "base", "closed amount in coins"),
+        Column("value_usd", pa.float64(), "usd", "price times quantity"),
+    ),
+    unique_key=False,
 )
 BARS = Table(
     name="bars",
@@ -148,6 +199,19 @@ GAPS = Table(
         Column("missing", pa.int64(), "count", "rows missing from the first to the last"),
     ),
 )
+LISTINGS = Table(
+    name="listings",
+    key="instrument",
+    meaning="which instruments an exchange lists or once listed, as far as it and its archive tell",
+    columns=(
+        Column("instrument", pa.string(), "name", "`exchange:SYMBOL`"),
+        Column("raw_symbol", pa.string(), "name", "the exchange's own name"),
+        Column("status", pa.string(), "name", "trading or delisted"),
+        Column("first_day", pa.date32(), "UTC day", "the first day with data, where it is told", nullable=True),
+        Column("last_day", pa.date32(), "UTC day", "the last day of a delisted one, where it is told", nullable=True),
+        Column("as_of", TIMESTAMP, "UTC", "when the exchange was last asked"),
+    ),
+)
 
 
 def features_table(names: Iterable[str]) -> Table:
@@ -165,5 +229,5 @@ def features_table(names: Iterable[str]) -> Table:
     )
 
 
-MARKET_DATA = {table.name: table for table in (BARS_1M, FUNDING_RATES, OPEN_INTEREST)}
-"""The tables that come from an exchange, by dataset name."""
+MARKET_DATA = {table.name: table for table in (BARS_1M, FUNDING_RATES, OPEN_INTEREST, PREMIUM_INDEX, LONG_SHORT_RATIOS)}
+"""The tables that are asked of an exchange by day, by dataset name."""

@@ -1,38 +1,48 @@
 """The only code that talks to exchanges and their archives."""
 
+from collections.abc import Callable
+
 from tradecore_pipeline.domain.errors import UsageError
-from tradecore_pipeline.domain.instruments import SUPPORTED_EXCHANGES
-from tradecore_pipeline.domain.time import Clock
+from tradecore_pipeline.exchanges.access import Access
 from tradecore_pipeline.exchanges.base import Exchange
-from tradecore_pipeline.exchanges.binance.client import BinanceExchange
 
 
-def make_exchange(
-    name: str,
-    *,
-    archive_url: str,
-    listing_url: str,
-    futures_rest_url: str,
-    spot_rest_url: str,
-    timeout_seconds: float,
-    retries: int,
-    workers: int,
-    clock: Clock,
-) -> Exchange:
-    """The exchange called ``name``, talking to the given hosts. Close it when done.
+def make_exchange(name: str, access: Access) -> Exchange:
+    """The exchange called ``name``. Close it when done.
 
     Raises:
-        UsageError: it is not supported.
+        UsageError: there is no such exchange.
     """
-    if name not in SUPPORTED_EXCHANGES:
-        raise UsageError(f"{name} is not supported yet: only {', '.join(SUPPORTED_EXCHANGES)} is so far")
-    return BinanceExchange(
-        archive_url=archive_url,
-        listing_url=listing_url,
-        futures_rest_url=futures_rest_url,
-        spot_rest_url=spot_rest_url,
-        timeout_seconds=timeout_seconds,
-        retries=retries,
-        workers=workers,
-        clock=clock,
-    )
+    makers: dict[str, Callable[[Access], Exchange]] = {
+        "binance": _binance,
+        "bybit": _bybit,
+        "okx": _okx,
+        "hyperliquid": _hyperliquid,
+    }
+    if name not in makers:
+        raise UsageError(f"unknown exchange {name!r}: choose one of {', '.join(makers)}")
+    return makers[name](access)
+
+
+def _binance(access: Access) -> Exchange:
+    from tradecore_pipeline.exchanges.binance.client import BinanceExchange  # noqa: PLC0415 (one of four is needed)
+
+    return BinanceExchange(access)
+
+
+def _bybit(access: Access) -> Exchange:
+    from tradecore_pipeline.exchanges.bybit.client import BybitExchange  # noqa: PLC0415 (as above)
+
+    return BybitExchange(access)
+
+
+def _okx(access: Access) -> Exchange:
+    from tradecore_pipeline.exchanges.okx.client import OkxExchange  # noqa: PLC0415 (as above)
+
+    return OkxExchange(access)
+
+
+def _hyperliquid(access: Access) -> Exchange:
+    from tradecore_pipeline.exchanges.hyperliquid.client import HyperliquidExchange  # noqa: PLC0415 (as above)
+
+    return HyperliquidExchange(access)

@@ -5,7 +5,9 @@ import io
 import xml.etree.ElementTree as ET
 import zipfile
 import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from tradecore_pipeline.domain.errors import ChecksumError, InvalidDataError, SourceUnavailableError
 from tradecore_pipeline.exchanges.http import Endpoint, HttpClient, Reply
@@ -18,9 +20,9 @@ MAX_CSV_BYTES = 512 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The keys under one prefix, sorted, checksums left out."""
+    """The zip files under one prefix by key, and when each was last written, where the listing tells."""
 
-    keys: frozenset[str]
+    keys: Mapping[str, datetime | None]
     host: str
     market: str
 
@@ -44,15 +46,40 @@ class Archive:
         self._objects = objects
         self._listing = listing
 
-    def list_keys(self, prefix: str) -> Listing:
-        """All keys that begin with ``prefix`` and lie directly under its last slash.
+    def list_keys(self, prefix: str, *, after: str = "") -> Listing:
+        """All zip files whose keys begin with ``prefix``, lie directly under its last slash and follow ``after``.
 
         Raises:
             SourceUnavailableError: the listing does not answer.
             InvalidDataError: a page is not an S3 listing, or pages do not advance.
         """
-        keys: set[str] = set()
-        marker = ""
+        keys: dict[str, datetime | None] = {}
+        market = ""
+        for page in self._pages(prefix, after):
+            keys |= page.zips
+            market = page.market
+        return Listing(keys, self._listing.host, market)
+
+    def first_keys(self, prefix: str) -> Listing:
+        """The first page of ``list_keys``."""
+        page = next(self._pages(prefix, ""))
+        return Listing(page.zips, self._listing.host, page.market)
+
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """The names of the folders directly under ``prefix``, sorted."""
+        found = {folder for page in self._pages(prefix, "") for folder in page.folders}
+        return tuple(sorted(folder.removeprefix(prefix).strip("/") for folder in found))
+
+    def checksum(self, key: str) -> str:
+        """The published SHA-256 of a listed zip.
+
+        Raises:
+            SourceUnavailableError: the host does not answer, or does not serve what it lists.
+            ChecksumError: what it serves is no checksum.
+        """
+        return _parse_checksum(self._get(f"{key}.CHECKSUM"))
+
+    def _pages(self, prefix: str, marker: str) -> Iterator["_Page"]:
         for _ in range(MAX_LISTING_PAGES):
             reply = self._http.get(self._listing, "", {"delimiter": "/", "prefix": prefix, "marker": marker})
             if reply is None:
@@ -60,13 +87,13 @@ class Archive:
                     f"{self._listing.host} has no listing (HTTP 404): check {self._listing.setting} "
                     f"(now {self._listing.url})"
                 )
-            page, following = _parse_listing(reply)
-            keys.update(key for key in page if key.endswith(".zip"))
-            if following is None:
-                return Listing(frozenset(keys), self._listing.host, reply.market)
-            if following <= marker:
+            page = _parse_listing(reply)
+            yield page
+            if page.following is None:
+                return
+            if page.following <= marker:
                 raise InvalidDataError(f"{reply.url}: the listing does not advance beyond {marker}")
-            marker = following
+            marker = page.following
         raise InvalidDataError(f"{self._listing.url}: more than {MAX_LISTING_PAGES} pages under {prefix}")
 
     def fetch(self, key: str) -> ArchiveFile:
@@ -84,7 +111,7 @@ class Archive:
             return self._fetch_once(key)
 
     def _fetch_once(self, key: str) -> ArchiveFile:
-        expected = _parse_checksum(self._get(f"{key}.CHECKSUM"))
+        expected = self.checksum(key)
         reply = self._get(key)
         actual = hashlib.sha256(reply.body).hexdigest()
         if actual != expected:
@@ -92,7 +119,7 @@ class Archive:
                 f"{reply.url} does not match its checksum (sha256 {actual[:12]}..., published {expected[:12]}...): "
                 "the archive is being rewritten or the download is damaged; try again later"
             )
-        return ArchiveFile(reply.url, actual, _unzip(reply), self._objects.host, reply.market)
+        return ArchiveFile(reply.url, actual, unzip(reply), self._objects.host, reply.market)
 
     def _get(self, key: str) -> Reply:
         reply = self._http.get(self._objects, f"/{key}")
@@ -111,8 +138,18 @@ def _parse_checksum(reply: Reply) -> str:
     return words[0].lower()
 
 
-def _parse_listing(reply: Reply) -> tuple[list[str], str | None]:
-    """The page's keys, and the marker of the next page if there is one."""
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """One page of a listing."""
+
+    zips: Mapping[str, datetime | None]
+    folders: tuple[str, ...]
+    following: str | None
+    """The marker of the next page, if there is one."""
+    market: str
+
+
+def _parse_listing(reply: Reply) -> _Page:
     if len(reply.body) > MAX_LISTING_BYTES or b"<!DOCTYPE" in reply.body or b"<!ENTITY" in reply.body:
         raise InvalidDataError(f"{reply.url} is not an S3 listing (too large, or it declares entities)")
     try:
@@ -121,14 +158,31 @@ def _parse_listing(reply: Reply) -> tuple[list[str], str | None]:
         raise InvalidDataError(f"{reply.url} is not an S3 listing: {error}") from error
     if root.tag.rpartition("}")[2] != "ListBucketResult":
         raise InvalidDataError(f"{reply.url} is not an S3 listing: its root is {root.tag!r}")
-    keys = [element.text or "" for element in root.findall("{*}Contents/{*}Key")]
-    if (root.findtext("{*}IsTruncated") or "false").strip() != "true":
-        return keys, None
-    following = root.findtext("{*}NextMarker") or (keys[-1] if keys else "")
-    return keys, following
+    contents = {e.findtext("{*}Key") or "": e.findtext("{*}LastModified") for e in root.findall("{*}Contents")}
+    folders = tuple(element.text or "" for element in root.findall("{*}CommonPrefixes/{*}Prefix"))
+    following = None
+    if (root.findtext("{*}IsTruncated") or "false").strip() == "true":
+        following = root.findtext("{*}NextMarker") or max((*contents, *folders), default="")
+    zips = {key: _moment(text, reply.url) for key, text in contents.items() if key.endswith(".zip")}
+    return _Page(zips, folders, following, reply.market)
 
 
-def _unzip(reply: Reply) -> bytes:
+def _moment(text: str | None, url: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise InvalidDataError(f"{url}: {text!r} is not a time") from error
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def unzip(reply: Reply) -> bytes:
+    """The one CSV inside a zip, which checks its content itself.
+
+    Raises:
+        InvalidDataError: damaged, encrypted, too large, or not exactly one CSV.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(reply.body)) as archive:
             members = archive.infolist()

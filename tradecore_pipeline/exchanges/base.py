@@ -1,14 +1,11 @@
 """What every exchange offers to the rest of the house."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Protocol
 
 from tradecore_pipeline.domain.instruments import Instrument
-from tradecore_pipeline.domain.market_data import FetchedDay
-
-PERPETUAL = "perpetual"
-SPOT = "spot"
+from tradecore_pipeline.domain.market_data import FetchedDay, HeldDay, ListedInstrument
 
 
 class Exchange(Protocol):
@@ -17,11 +14,6 @@ class Exchange(Protocol):
     @property
     def name(self) -> str:
         """The exchange as instruments spell it."""
-        ...
-
-    @property
-    def capabilities(self) -> Mapping[str, tuple[str, ...]]:
-        """The datasets it has, per market type (``perpetual``, ``spot``)."""
         ...
 
     def server_time(self) -> datetime:
@@ -47,6 +39,25 @@ class Exchange(Protocol):
         Raises:
             UsageError: the exchange has no such dataset or instrument, or a day is in the future.
             SourceError: a day could not be fetched or must not be stored; the days before it were handed over.
+        """
+        ...
+
+    def revised_days(self, dataset: str, instrument: Instrument, held: Sequence[HeldDay]) -> dict[date, str]:
+        """Those of the stored days that should be fetched again, and why: ``held`` comes in ascending order.
+
+        A day that came over REST and is in an archive by now, or whose archive file was rewritten since. Found out
+        from listings alone; an exchange without an archive has none.
+
+        Raises:
+            SourceError: the source cannot be asked.
+        """
+        ...
+
+    def instruments(self) -> list[ListedInstrument]:
+        """Every instrument that is or ever was listed, as far as the exchange tells, sorted by instrument.
+
+        Raises:
+            SourceError: the exchange cannot be asked.
         """
         ...
 

@@ -24,6 +24,8 @@ class Endpoint:
 
     url: str
     setting: str
+    otherwise: str = ""
+    """What still works for a person whom this host does not serve."""
 
     @property
     def host(self) -> str:
@@ -53,19 +55,17 @@ class Reply:
 
 def refusal(endpoint: Endpoint, status: int) -> SourceUnavailableError:
     """The error for an HTTP status that means this caller is not served."""
-    if status == 451:
-        why = "HTTP 451: it does not serve this country (geo-block)"
-    elif status == 403:
-        why = "HTTP 403: it refuses this network (firewall or geo-block)"
-    elif status in {418, 429}:
+    if status in {418, 429}:
         why = f"HTTP {status}: too many requests from this address, wait before trying again"
-        return SourceUnavailableError(f"{endpoint.host}: {why}")
+    elif status not in {403, 451}:
+        why = f"HTTP {status}, the server fails: try again later"
     else:
-        return SourceUnavailableError(f"{endpoint.host}: HTTP {status}, the server fails: try again later")
-    return SourceUnavailableError(
-        f"{endpoint.host}: {why}: days in the archive (data.binance.vision, not geo-blocked) still work; "
-        f"for the rest use another network or point {endpoint.setting} at a reachable host"
-    )
+        why = "HTTP 403: it refuses this network (firewall or geo-block)"
+        if status == 451:
+            why = "HTTP 451: it does not serve this country (geo-block)"
+        otherwise = f"{endpoint.otherwise}; for the rest " if endpoint.otherwise else ""
+        why += f": {otherwise}use another network or point {endpoint.setting} at a reachable host"
+    return SourceUnavailableError(f"{endpoint.host}: {why}")
 
 
 def unreachable(endpoint: Endpoint, why: str) -> SourceUnavailableError:
@@ -101,9 +101,10 @@ class HttpClient:
             InvalidDataError: an error page, a short body, or a status that says the request is wrong.
         """
         url = endpoint.url + path + (f"?{urlencode(params)}" if params else "")
-        return self._retrier.run(lambda: self._attempt(endpoint, url))
+        return self._retrier.run(lambda: self.attempt(endpoint, url))
 
-    def _attempt(self, endpoint: Endpoint, url: str) -> Reply | None:
+    def attempt(self, endpoint: Endpoint, url: str) -> Reply | None:
+        """One try of ``get`` at ``url``; raises ``Retriable`` where another may do better."""
         try:
             with self._session.get(url, timeout=self._timeout, stream=True) as response:
                 body = bytes(response.raw.read(MAX_BODY_BYTES + 1))
@@ -118,7 +119,7 @@ class HttpClient:
             raise refusal(endpoint, status)
         if status in {418, 429} or status >= 500:
             pause = retry_after_seconds(response.headers.get("Retry-After"))
-            raise Retriable(refusal(endpoint, status), pause_seconds=pause)
+            raise Retriable(refusal(endpoint, status), pause_seconds=pause, throttled=status < 500)
         if status != 200:
             raise InvalidDataError(f"{url} answered HTTP {status}: {_excerpt(body)}")
         _check_body(url, body, length=response.headers.get("Content-Length"))

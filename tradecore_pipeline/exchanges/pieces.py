@@ -72,7 +72,7 @@ def merge(primary: Piece, extra: Piece, table: Table) -> Piece:
     if primary.market != extra.market and NO_SOURCE not in {primary.source, extra.source}:
         raise MixedHomeError(
             f"{primary.host} serves the market {primary.market!r} but {extra.host} serves {extra.market!r}: "
-            "point the archive and REST settings (TRADECORE_BINANCE_*_URL) at the same market"
+            "point the exchange's addresses (TRADECORE_*_URL) at the same market"
         )
     known = pc.is_in(extra.rows.column(table.key), value_set=primary.rows.column(table.key))
     added = extra.rows.filter(pc.invert(known))

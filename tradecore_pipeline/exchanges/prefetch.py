@@ -13,17 +13,29 @@ Result = TypeVar("Result")
 def prefetch(job: Callable[[Unit], Result], units: Iterable[Unit], *, workers: int) -> Iterator[Result]:
     """``job(unit)`` for each unit, in order, at most ``2 * workers`` ahead of the reader.
 
-    An exception of a job is raised at its place, after all results before it. A reader that stops early (or is
-    interrupted) cancels what has not begun; at most ``workers`` jobs then finish unseen.
+    An exception of a job, or of ``units``, is raised at its place, after all results before it. A reader that stops
+    early (or is interrupted) cancels what has not begun; at most ``workers`` jobs then finish unseen.
     """
     pending: deque[Future[Result]] = deque()
     waiting = iter(units)
-    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="fetch")
+    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="ahead")
+    ended: Exception | None = None
+
+    def submit(count: int) -> None:
+        nonlocal ended
+        try:
+            for unit in islice(waiting, count):
+                pending.append(pool.submit(job, unit))
+        except Exception as error:  # noqa: BLE001 (raised below, once what came before it is handed over)
+            ended = error
+
     try:
-        pending.extend(pool.submit(job, unit) for unit in islice(waiting, 2 * workers))
+        submit(2 * workers)
         while pending:
             result = pending.popleft().result()
-            pending.extend(pool.submit(job, unit) for unit in islice(waiting, 1))
+            submit(0 if ended else 1)
             yield result
+        if ended is not None:
+            raise ended
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -14,12 +14,16 @@ LONGEST_PAUSE_SECONDS = 60.0
 
 
 class Retriable(Exception):  # noqa: N818 (not an error yet: the wrapped one is, once attempts are used up)
-    """Wraps an error that may go away, and the pause the server asked for, if it did."""
+    """Wraps an error that may go away, and the pause the server asked for, if it did.
 
-    def __init__(self, error: SourceError, *, pause_seconds: float | None) -> None:
+    ``throttled``: the server says that this address asks too much; then nobody asks it anything during the pause.
+    """
+
+    def __init__(self, error: SourceError, *, pause_seconds: float | None, throttled: bool = False) -> None:
         super().__init__(str(error))
         self.error = error
         self.pause_seconds = pause_seconds
+        self.throttled = throttled
 
 
 class Retrier:
@@ -32,6 +36,10 @@ class Retrier:
     def close(self) -> None:
         """End all pauses: attempts that wait give up at once."""
         self._closed.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep; True at once where ``close`` was, or is meanwhile, called."""
+        return self._closed.wait(seconds)
 
     def run(self, attempt: Callable[[], Result]) -> Result:
         """The first result of ``attempt``.
@@ -46,7 +54,7 @@ class Retrier:
                 pause = _pause(failure, used)
                 if used == self._retries or pause > LONGEST_PAUSE_SECONDS:
                     raise failure.error from failure
-            if self._closed.wait(pause):
+            if self.wait(pause):
                 break
         raise SourceUnavailableError("the connection was closed while waiting to try again")
 

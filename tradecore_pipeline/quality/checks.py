@@ -85,7 +85,8 @@ def _key_problems(table: Table, rows: pa.Table, *, start: datetime, end: datetim
     yield pa.array((keys < start_ms) | (keys >= end_ms)), f"lies outside [{start.isoformat()}, {end.isoformat()})"
     steps = np.diff(keys, prepend=keys[:1] - 1)
     yield pa.array(steps < 0), "comes after a later row"
-    yield pa.array(steps == 0), "has the same key as the row before"
+    if table.unique_key:
+        yield pa.array(steps == 0), "has the same key as the row before"
     if table.step is not None:
         step_ms = round(table.step.total_seconds() * 1000)
         yield pa.array(keys % step_ms != 0), f"is not on the grid of {step_ms // 60_000} min"
@@ -100,18 +101,19 @@ def _value_problems(table: Table, rows: pa.Table) -> Iterator[Problem]:
             yield pc.greater(pc.abs(values), MAX_FUNDING_RATE), f"funding_rate is beyond +-{MAX_FUNDING_RATE}"
         elif column.name == "funding_interval_minutes":
             yield pc.less_equal(values, 0), "funding_interval_minutes is not positive"
-        elif pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+        elif not column.signed and (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
             yield pc.less(values, 0), f"{column.name} is negative"
     if "open" in rows.column_names:
-        yield from _price_problems(rows)
+        yield from _price_problems(table, rows)
 
 
-def _price_problems(rows: pa.Table) -> Iterator[Problem]:
+def _price_problems(table: Table, rows: pa.Table) -> Iterator[Problem]:
     """Decimals are compared as decimals: a tick of 1e-8 counts."""
     first, high, low, last = (rows.column(name) for name in PRICES)
-    for name in PRICES:
-        prices = rows.column(name)
-        yield pc.less_equal(prices, pa.scalar(Decimal(0), type=prices.type)), f"{name} is not above zero"
+    for column in table.columns:
+        if pa.types.is_decimal(column.type):
+            prices = rows.column(column.name)
+            yield pc.less_equal(prices, pa.scalar(Decimal(0), type=prices.type)), f"{column.name} is not above zero"
     yield pc.greater(low, high), "low is above high"
     yield pc.or_kleene(pc.less(high, first), pc.less(high, last)), "high is below open or close"
     yield pc.or_kleene(pc.greater(low, first), pc.greater(low, last)), "low is above open or close"

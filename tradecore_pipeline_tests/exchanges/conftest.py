@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
 from tradecore_pipeline.exchanges.binance.client import BinanceExchange
+from tradecore_pipeline_tests.access import local_access
 from tradecore_pipeline_tests.exchanges.fake import FakeBinance, serving
 
 
@@ -16,20 +18,22 @@ def fake() -> Iterator[FakeBinance]:
 
 
 @pytest.fixture
-def connect(fake: FakeBinance) -> Iterator[Callable[..., BinanceExchange]]:
+def connect(fake: FakeBinance, tmp_path: Path) -> Iterator[Callable[..., BinanceExchange]]:
     opened: list[BinanceExchange] = []
 
-    def build(*, rest_url: str | None = None, retries: int = 1, clock: datetime | None = None) -> BinanceExchange:
-        exchange = BinanceExchange(
-            archive_url=fake.url,
-            listing_url=fake.url,
-            futures_rest_url=rest_url or fake.url,
-            spot_rest_url=rest_url or fake.url,
-            timeout_seconds=5,
-            retries=retries,
-            workers=2,
+    def build(
+        *, rest_url: str | None = None, retries: int = 1, clock: datetime | None = None, archive_only: bool = False
+    ) -> BinanceExchange:
+        access = local_access(
+            fake.url,
+            budgets=tmp_path / "budgets",
             clock=lambda: clock or fake.now,
+            retries=retries,
+            archive_only=archive_only,
+            binance_rest_url=rest_url or fake.url,
+            binance_spot_rest_url=rest_url or fake.url,
         )
+        exchange = BinanceExchange(access)
         opened.append(exchange)
         return exchange
 

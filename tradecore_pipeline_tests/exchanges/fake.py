@@ -5,7 +5,7 @@ import io
 import json
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -58,11 +58,23 @@ def klines_csv(stamps: list[int], *, header: bool, scale: int = 1) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
+def premium(stamp: int) -> list[object]:
+    """One bar of the premium index, below zero every other minute."""
+    sign = "-" if stamp // MINUTE_MS % 2 else ""
+    values = [f"{sign}0.0001", "0.00020001", "-0.00030000", f"{sign}0.00009999"]
+    return [stamp, *values, "0", stamp + MINUTE_MS - 1, "0", 12, "0", "0", "0"]
+
+
+def premium_csv(stamps: list[int]) -> bytes:
+    lines = [KLINES_HEADER, *(",".join(map(str, premium(stamp))) for stamp in stamps)]
+    return ("\n".join(lines) + "\n").encode()
+
+
 def metrics_csv(moments: list[datetime], symbol: str = "BTCUSDT") -> bytes:
     lines = [METRICS_HEADER]
     for moment in moments:
         base = open_interest_at(moment)
-        lines.append(f"{moment:%Y-%m-%d %H:%M:%S},{symbol},{base},{base * 100},1,1,1,1")
+        lines.append(f"{moment:%Y-%m-%d %H:%M:%S},{symbol},{base},{base * 100},1.1,1.2,1.3,{0.5 + moment.minute / 100}")
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -100,7 +112,11 @@ class FakeBinance:
     now: datetime = datetime(2024, 6, 20, 12, 0, 30, tzinfo=UTC)
     market: str | None = None
     files: dict[str, bytes] = field(default_factory=dict)
+    written: dict[str, datetime] = field(default_factory=dict)
+    """When a file was last written, where the listing tells."""
     bars: set[int] = field(default_factory=set)
+    premium: set[int] = field(default_factory=set)
+    symbol_info: list[dict[str, object]] = field(default_factory=list)
     funding: list[tuple[int, str]] = field(default_factory=list)
     open_interest: list[datetime] = field(default_factory=list)
     symbols: set[str] = field(default_factory=lambda: {"BTCUSDT"})
@@ -129,6 +145,10 @@ class FakeBinance:
     def put_funding(self, month: str, rows: list[tuple[int, str]]) -> None:
         self.put(f"data/futures/um/monthly/fundingRate/BTCUSDT/BTCUSDT-fundingRate-{month}.zip", funding_csv(rows))
 
+    def put_premium(self, day: date, stamps: list[int]) -> None:
+        key = f"data/futures/um/daily/premiumIndexKlines/BTCUSDT/1m/BTCUSDT-1m-{day}.zip"
+        self.put(key, premium_csv(stamps))
+
     def asked(self, part: str) -> int:
         return sum(part in path for path in self.log)
 
@@ -148,12 +168,24 @@ class FakeBinance:
         return self.rest(parts.path, query)
 
     def listing(self, prefix: str, marker: str) -> bytes:
-        names = sorted(n for key in self.files for n in (key, f"{key}.CHECKSUM") if n.startswith(prefix) and n > marker)
+        keys = [n for key in self.files for n in (key, f"{key}.CHECKSUM") if n.startswith(prefix)]
+        names = sorted(entry for entry in {self._entry(key, prefix) for key in keys} if entry > marker)
         page = names[: self.page_keys]
-        keys = "".join(f"<Contents><Key>{key}</Key></Contents>" for key in page)
+        described = "".join(self._described(key) for key in page)
         more = f"<IsTruncated>{'true' if len(names) > len(page) else 'false'}</IsTruncated>"
-        body = f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{more}{keys}</ListBucketResult>'
+        body = f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{more}{described}</ListBucketResult>'
         return f'<?xml version="1.0"?>{body}'.encode()
+
+    def _entry(self, name: str, prefix: str) -> str:
+        folder, slash, _ = name.removeprefix(prefix).partition("/")
+        return f"{prefix}{folder}{slash}"
+
+    def _described(self, name: str) -> str:
+        if name.endswith("/"):
+            return f"<CommonPrefixes><Prefix>{name}</Prefix></CommonPrefixes>"
+        at = self.written.get(name)
+        written = "" if at is None else f"<LastModified>{at:%Y-%m-%dT%H:%M:%S.000Z}</LastModified>"
+        return f"<Contents><Key>{name}</Key>{written}</Contents>"
 
     def file(self, key: str) -> Answer:
         name = key.removesuffix(".CHECKSUM")
@@ -167,6 +199,8 @@ class FakeBinance:
     def rest(self, path: str, query: dict[str, str]) -> Answer:
         if path.endswith("/time"):
             return _json({"serverTime": ms(self.now)})
+        if path.endswith("/exchangeInfo"):
+            return _json({"symbols": self.symbol_info})
         if query.get("symbol") not in self.symbols:
             return _json({"code": -1121, "msg": "Invalid symbol."}, 400)
         limit, start = int(query.get("limit", 500)), int(query.get("startTime", 0))
@@ -174,6 +208,8 @@ class FakeBinance:
         rows: dict[int, object] = {}
         if path.endswith("/klines"):
             rows = {t: kline(t) for t in self.bars}
+        elif path.endswith("/premiumIndexKlines"):
+            rows = {t: premium(t) for t in self.premium}
         elif path.endswith("/fundingRate"):
             rows = {t: {"symbol": "BTCUSDT", "fundingTime": t, "fundingRate": rate} for t, rate in self.funding}
         elif "startTime" in query and start < ms(self.now - timedelta(days=30)):
@@ -216,7 +252,7 @@ def handler(fake: FakeBinance) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def serving() -> Iterator[FakeBinance]:
+def serving() -> Generator[FakeBinance]:
     """A miniature exchange that answers on a free port of this machine."""
     fake = FakeBinance()
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler(fake))

@@ -34,7 +34,17 @@ ANSWERS = (
     Answer(200, b"x" * 400, cut=200),
     Answer(200, b"0" * 64 + b"  file.zip"),
 )
-PATHS = ("prefix=", ".CHECKSUM", ".zip", "/fapi/v1/klines", "/fapi/v1/time", "openInterestHist", "fundingRate?", "/")
+PATHS = (
+    "prefix=",
+    ".CHECKSUM",
+    ".zip",
+    "/fapi/v1/klines",
+    "/fapi/v1/time",
+    "openInterestHist",
+    "fundingRate?",
+    "premium",
+    "/",
+)
 
 
 def until_it_fails(exchange: BinanceExchange, dataset: str) -> list[FetchedDay]:
@@ -52,6 +62,9 @@ def test_a_faulty_server_never_makes_wrong_rows_final(fake: FakeBinance, connect
     fake.put_day(DAYS[0], minutes(DAYS[0]))
     fake.put_day(DAYS[1], minutes(DAYS[1], 0, 1400))
     fake.open_interest = snapshots(day_start(DAYS[0]), 288 * 4)
+    fake.premium.update(everything)
+    fake.put_premium(DAYS[0], minutes(DAYS[0]))
+    fake.put_premium(DAYS[1], minutes(DAYS[1], 30, 1440))
     fake.put_metrics(DAYS[1], snapshots(day_start(DAYS[1]), 250))
     first = datetime(2024, 6, 9, tzinfo=UTC)
     fake.funding = [(ms(first + timedelta(hours=8) * n) + 5, "0.0001") for n in range(40)]
@@ -60,6 +73,7 @@ def test_a_faulty_server_never_makes_wrong_rows_final(fake: FakeBinance, connect
     fake.faults.extend((rng.choice(PATHS), rng.randint(1, 3), rng.choice(ANSWERS)) for _ in range(rng.randint(1, 4)))
     truth = {
         ("bars_1m", "ts_open"): everything,
+        ("premium_index", "ts_open"): everything,
         ("funding_rates", "ts_settle"): [t - t % 60_000 for t, _ in fake.funding],
         ("open_interest", "ts_event"): [ms(moment) for moment in fake.open_interest],
     }

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
@@ -125,3 +126,27 @@ def test_a_payload_of_another_shape_is_refused(
     fake.faults.append(("fundingRate?", 9, Answer(200, b'[{"fundingTime": "1", "fundingRate": "0.1"}]')))
     with pytest.raises(InvalidDataError, match="row 0 lacks fundingTime"):
         fetch(connect(retries=0), MAY)
+
+
+def test_a_settlement_that_a_page_left_out_once_is_not_lost(
+    fake: FakeBinance, connect: Connect, rows: list[tuple[int, str]]
+) -> None:
+    page = [{"fundingTime": t, "fundingRate": rate} for t, rate in rows if t != rows[50][0]]
+    fake.faults.append(("fundingRate?startTime", 1, Answer(200, json.dumps(page).encode())))
+    fake.faults.append(("fundingRate?symbol", 1, Answer(200, json.dumps(page).encode())))
+    days = fetch(connect(), MAY)
+    assert all(day.gaps == () and day.complete and day.rows.num_rows == 3 for day in days)
+
+
+def test_one_settlement_missing_at_a_shorter_interval_is_a_gap(fake: FakeBinance, connect: Connect) -> None:
+    fake.bars.update(minutes(LISTED.date(), 600))
+    every_four_hours = settlements(datetime(2024, 5, 1, tzinfo=UTC), fake.now, hours=4)
+    lost = datetime(2024, 5, 14, 8, tzinfo=UTC)
+    fake.funding = [row for row in every_four_hours if not 0 <= row[0] - ms(lost) < 60_000]
+    fake.put_funding("2024-05", in_month(fake.funding, 5))
+    day, after = fetch(connect(), [lost.date(), lost.date() + timedelta(days=1)])
+    assert (day.gaps, day.complete, after.gaps) == ((Gap(lost, lost, 1),), True, ())
+    fake.funding = every_four_hours
+    (repaired,) = fetch(connect(), [lost.date()])
+    assert (repaired.gaps, repaired.source) == ((), "archive-monthly+rest")
+    assert repaired.rows.column("funding_interval_minutes").to_pylist() == [240] * 6

@@ -33,7 +33,7 @@ def content(path: Path) -> bytes:
 def test_every_value_of_real_files_equals_a_slow_reading() -> None:
     for path in REAL_FILES:
         raw = content(path)
-        table = parse.klines_csv(raw, name=path.name)
+        table = parse.klines_csv(raw, path.name, table=BARS_1M)
         rows = [row for row in csv.reader(io.StringIO(raw.decode())) if row[0].isdigit()]
         assert table.schema == BARS_1M.schema
         assert table.num_rows == len(rows)
@@ -59,9 +59,9 @@ def test_prices_come_through_exactly_from_files_and_from_json(
     scale = 1000 if micro else 1
     lines = [",".join(parse.KLINE_COLUMNS)] * header
     lines += [",".join(str(value) for value in [int(str(row[0])) * scale, *row[1:]]) for row in rows]
-    table = parse.klines_csv("\r\n".join(lines).encode(), name="file")
+    table = parse.klines_csv("\r\n".join(lines).encode(), name="file", table=BARS_1M)
     assert table.column("open").to_pylist() == prices
-    assert table.equals(parse.klines_json(rows, name="REST"))
+    assert table.equals(parse.klines_json(rows, table=BARS_1M, name="REST"))
 
 
 @pytest.mark.parametrize(
@@ -80,19 +80,21 @@ def test_prices_come_through_exactly_from_files_and_from_json(
 )
 def test_a_payload_that_is_not_bars_is_refused(payload: object) -> None:
     with pytest.raises(InvalidDataError, match="REST klines"):
-        parse.klines_json(payload, name="REST klines")
+        parse.klines_json(payload, table=BARS_1M, name="REST klines")
 
 
 def test_an_empty_page_is_an_empty_table() -> None:
-    assert parse.klines_json([], name="x").schema == BARS_1M.schema
+    assert parse.klines_json([], table=BARS_1M, name="x").schema == BARS_1M.schema
     assert parse.funding_json([], name="x").schema == FUNDING_RATES.schema
     assert parse.open_interest_json([], name="x").schema == OPEN_INTEREST.schema
-    assert parse.klines_csv(f"{','.join(parse.KLINE_COLUMNS)}\n".encode(), name="x").num_rows == 0
+    assert parse.klines_csv(f"{','.join(parse.KLINE_COLUMNS)}\n".encode(), name="x", table=BARS_1M).num_rows == 0
 
 
 def test_of_two_open_interests_for_one_moment_the_later_in_the_file_is_kept() -> None:
     lines = ["2024-01-01 00:05:00,BTCUSDT,1,10,,,,", "2024-01-01 00:05:03,BTCUSDT,2,20,,,,"]
-    table = parse.metrics_csv("\n".join([METRICS_HEADER, *lines]).encode(), name="x", symbol="BTCUSDT")
+    table = parse.metrics_csv(
+        "\n".join([METRICS_HEADER, *lines]).encode(), name="x", table=OPEN_INTEREST, symbol="BTCUSDT"
+    )
     assert table.to_pylist() == [
         {"ts_event": datetime(2024, 1, 1, 0, 5, tzinfo=UTC), "open_interest_base": 2.0, "open_interest_usd": 20.0}
     ]
@@ -106,4 +108,4 @@ def test_two_different_rates_for_one_settlement_are_refused() -> None:
 
 def test_a_file_with_other_columns_is_refused() -> None:
     with pytest.raises(InvalidDataError, match=r"x, line 1: expected the 12 columns open_time, open"):
-        parse.klines_csv(b"<html>,not,a,file\n1,2,3,4\n", name="x")
+        parse.klines_csv(b"<html>,not,a,file\n1,2,3,4\n", name="x", table=BARS_1M)

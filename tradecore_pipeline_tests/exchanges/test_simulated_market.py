@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tradecore_pipeline.simulator.market import SimulatedMarket
 from tradecore_pipeline.simulator.parameters import demo_parameters
 from tradecore_pipeline.simulator.server import clock_at, create_app, running
 from tradecore_pipeline.simulator.simulated import SimulatedBackend
+from tradecore_pipeline_tests.access import local_access
 
 START, END = date(2024, 11, 20), date(2025, 1, 20)
 NOW = datetime(2025, 1, 12, 9, 30, 20, tzinfo=UTC)
@@ -33,19 +35,10 @@ def market() -> SimulatedMarket:
 
 
 @pytest.fixture(scope="module")
-def exchange(market: SimulatedMarket) -> Iterator[Exchange]:
+def exchange(market: SimulatedMarket, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
     with running(create_app(SimulatedBackend(market), clock_at(NOW))) as url:
-        exchange = make_exchange(
-            "binance",
-            archive_url=url,
-            listing_url=url,
-            futures_rest_url=url,
-            spot_rest_url=url,
-            timeout_seconds=20,
-            retries=1,
-            workers=2,
-            clock=lambda: NOW,
-        )
+        budgets = tmp_path_factory.mktemp("budgets")
+        exchange = make_exchange("binance", local_access(url, budgets=budgets, clock=lambda: NOW, timeout_seconds=20))
         yield exchange
         exchange.close()
 
@@ -100,24 +93,31 @@ def test_open_interest_by_both_routes_is_whole(exchange: Exchange) -> None:
     assert all(day.gaps == () for day in days)
 
 
+def test_the_premium_index_by_every_route_is_the_markets(market: SimulatedMarket, exchange: Exchange) -> None:
+    days = fetch(exchange, "premium_index", PERPETUAL)
+    assert {day.source for day in days} == {"none", "archive-monthly", "archive-daily", "rest"}
+    truth = market.premium_bars(market.listing(PERPETUAL))
+    keys = np.concatenate([epoch_ms(day.rows.column("ts_open")) for day in days])
+    assert keys.tolist() == np.asarray(truth.time_ms)[: len(keys)].tolist()
+    assert (column(days, "low") < 0).any()
+    for name in ("open", "high", "low", "close"):
+        assert np.allclose(column(days, name), np.asarray(getattr(truth, name))[: len(keys)], rtol=0, atol=5e-9)
+
+
+def test_ratios_come_from_the_archive_as_far_as_it_goes(exchange: Exchange) -> None:
+    days = list(exchange.fetch_days("long_short_ratios", PERPETUAL, list(day_range(START, TODAY))))
+    assert [day.complete for day in days[-3:]] == [True, False, False]
+    assert {day.rows.num_rows for day in days[:-2]} == {288}
+
+
 def test_the_servers_clock_is_the_exchanges_time(exchange: Exchange) -> None:
     assert exchange.server_time() == NOW
-    assert (exchange.name, exchange.capabilities["spot"]) == ("binance", ("bars_1m",))
+    assert exchange.name == "binance"
 
 
-def test_an_exchange_that_is_not_built_yet_is_refused() -> None:
-    with pytest.raises(UsageError, match="bybit is not supported yet: only binance"):
-        make_exchange(
-            "bybit",
-            archive_url="",
-            listing_url="",
-            futures_rest_url="",
-            spot_rest_url="",
-            timeout_seconds=1,
-            retries=0,
-            workers=1,
-            clock=lambda: NOW,
-        )
+def test_an_unknown_exchange_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown exchange 'kraken': choose one of binance, bybit"):
+        make_exchange("kraken", local_access("", budgets=tmp_path, clock=lambda: NOW))
 
 
 def test_importing_exchanges_leaves_ccxt_out() -> None:

@@ -1,72 +1,78 @@
 """Binance as an exchange: routes each dataset and day to the archive or to REST."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from functools import partial
+from typing import Protocol
 
-from tradecore_pipeline.domain.errors import SourceUnavailableError, TradecoreError, UsageError
-from tradecore_pipeline.domain.instruments import Instrument
-from tradecore_pipeline.domain.market_data import FetchedDay
-from tradecore_pipeline.domain.time import Clock
+from tradecore_pipeline.domain.errors import SourceUnavailableError
+from tradecore_pipeline.domain.instruments import PERPETUAL, Instrument
+from tradecore_pipeline.domain.market_data import FetchedDay, HeldDay, ListedInstrument
+from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES, LONG_SHORT_RATIOS, OPEN_INTEREST, PREMIUM_INDEX
+from tradecore_pipeline.exchanges.access import Access
 from tradecore_pipeline.exchanges.archive import Archive
-from tradecore_pipeline.exchanges.base import PERPETUAL, SPOT
 from tradecore_pipeline.exchanges.binance.bars import BarsRoute
-from tradecore_pipeline.exchanges.binance.files import DAILY, BinanceFiles
+from tradecore_pipeline.exchanges.binance.files import BinanceFiles
 from tradecore_pipeline.exchanges.binance.funding import FundingRoute
 from tradecore_pipeline.exchanges.binance.listing import Beginnings
-from tradecore_pipeline.exchanges.binance.open_interest import METRICS, REST_DEPTH, OpenInterestRoute
+from tradecore_pipeline.exchanges.binance.metrics import MetricsRoute
 from tradecore_pipeline.exchanges.binance.rest import BinanceRest
-from tradecore_pipeline.exchanges.binance.symbols import CAPABILITIES, NAME, Listed
-from tradecore_pipeline.exchanges.http import Endpoint, HttpClient
-from tradecore_pipeline.exchanges.prefetch import prefetch
+from tradecore_pipeline.exchanges.binance.revisions import revised_days
+from tradecore_pipeline.exchanges.binance.symbols import NAME, Listed
+from tradecore_pipeline.exchanges.binance.universe import Universe
+from tradecore_pipeline.exchanges.days import fetch_ahead, refuse_future, trusted_now
+from tradecore_pipeline.exchanges.http import HttpClient
+from tradecore_pipeline.exchanges.rest import NotListedError
 
-Outcome = tuple[list[FetchedDay], TradecoreError | None]
+
+class Route(Protocol):
+    """Where the days of one dataset come from."""
+
+    def units(self, listed: Listed, days: Sequence[date]) -> Iterator[tuple[date, ...]]:
+        """The days (ascending) as units of work, in order."""
+        ...
+
+    def fetch(self, listed: Listed, days: Sequence[date], *, now: datetime) -> Iterator[FetchedDay]:
+        """The days of one unit, in order."""
+        ...
+
+    def first_day(self, listed: Listed, *, now: datetime) -> date:
+        """The first day with published rows."""
+        ...
 
 
 class BinanceExchange:
     """Binance's archive and REST endpoints (see ``exchanges.base.Exchange``).
 
-    ``clock`` stands in for the server's where REST cannot be reached: days in the archive need nothing else of it.
+    ``access.clock`` stands in for the server's where REST cannot be reached: days in the archive need nothing else.
     """
 
-    def __init__(
-        self,
-        *,
-        archive_url: str,
-        listing_url: str,
-        futures_rest_url: str,
-        spot_rest_url: str,
-        timeout_seconds: float,
-        retries: int,
-        workers: int,
-        clock: Clock,
-    ) -> None:
-        self._clock = clock
-        self._workers = workers
-        self._http = HttpClient(timeout_seconds=timeout_seconds, retries=retries, connections=workers + 1)
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._http = HttpClient(
+            timeout_seconds=access.timeout_seconds, retries=access.retries, connections=access.workers + 1
+        )
         archive = Archive(
             http=self._http,
-            objects=Endpoint(archive_url, "TRADECORE_BINANCE_ARCHIVE_URL"),
-            listing=Endpoint(listing_url, "TRADECORE_BINANCE_ARCHIVE_LISTING_URL"),
+            objects=access.endpoint("binance_archive_url"),
+            listing=access.endpoint("binance_archive_listing_url"),
         )
-        endpoints = {
-            PERPETUAL: Endpoint(futures_rest_url, "TRADECORE_BINANCE_REST_URL"),
-            SPOT: Endpoint(spot_rest_url, "TRADECORE_BINANCE_SPOT_REST_URL"),
+        rest, files = BinanceRest(access, http=self._http), BinanceFiles(archive)
+        beginnings = Beginnings(files=files, rest=rest)
+        self._rest = rest
+        self._files = files
+        self._universe = Universe(archive=archive, rest=rest, access=access)
+        self._routes: dict[str, Route] = {
+            BARS_1M.name: BarsRoute(BARS_1M, files=files, rest=rest, beginnings=beginnings),
+            PREMIUM_INDEX.name: BarsRoute(PREMIUM_INDEX, files=files, rest=rest, beginnings=beginnings),
+            FUNDING_RATES.name: FundingRoute(files=files, rest=rest, beginnings=beginnings),
+            OPEN_INTEREST.name: MetricsRoute(OPEN_INTEREST, files=files, rest=rest, beginnings=beginnings),
+            LONG_SHORT_RATIOS.name: MetricsRoute(LONG_SHORT_RATIOS, files=files, rest=rest, beginnings=beginnings),
         }
-        self._rest = BinanceRest(http=self._http, endpoints=endpoints, timeout_seconds=timeout_seconds, retries=retries)
-        self._files = BinanceFiles(archive)
-        self._beginnings = Beginnings(files=self._files, rest=self._rest)
-        self._bars = BarsRoute(files=self._files, rest=self._rest, beginnings=self._beginnings)
-        self._funding = FundingRoute(files=self._files, rest=self._rest, beginnings=self._beginnings)
-        self._open_interest = OpenInterestRoute(files=self._files, rest=self._rest)
 
     @property
     def name(self) -> str:
         return NAME
-
-    @property
-    def capabilities(self) -> Mapping[str, tuple[str, ...]]:
-        return CAPABILITIES
 
     def close(self) -> None:
         """Release connections and end all waiting."""
@@ -74,7 +80,7 @@ class BinanceExchange:
         self._http.close()
 
     def server_time(self) -> datetime:
-        """The futures server's present moment."""
+        """The futures server's present moment; ours where only archives may be asked."""
         return self._rest.server_time(PERPETUAL)
 
     def first_day(self, dataset: str, instrument: Instrument) -> date:
@@ -82,63 +88,43 @@ class BinanceExchange:
         listed = Listed.of(instrument)
         table = listed.table(dataset)
         self._rest.reset()
-        if table.name != "open_interest":
-            return self._beginnings.first_day(listed)
-        first = self._files.first_period(listed, DAILY, METRICS)
-        return first or (self._now(listed) - REST_DEPTH).date()
+        try:
+            return self._routes[table.name].first_day(listed, now=self._now(listed))
+        except NotListedError as error:
+            raise self._universe.not_listed(listed, error) from error
 
     def fetch_days(self, dataset: str, instrument: Instrument, days: Sequence[date]) -> Iterator[FetchedDay]:
         """See ``Exchange``."""
         listed = Listed.of(instrument)
-        listed.table(dataset)
-        return self._fetch(listed, dataset, sorted(set(days)))
+        route = self._routes[listed.table(dataset).name]
+        return self._fetch(listed, route, sorted(set(days)))
 
-    def _fetch(self, listed: Listed, dataset: str, days: Sequence[date]) -> Iterator[FetchedDay]:
+    def revised_days(self, dataset: str, instrument: Instrument, held: Sequence[HeldDay]) -> dict[date, str]:
+        """See ``Exchange``."""
+        listed = Listed.of(instrument)
+        return revised_days(self._files, listed, listed.table(dataset), held, workers=self._access.workers)
+
+    def instruments(self) -> list[ListedInstrument]:
+        """See ``Exchange``: perpetuals since their first day, spot as it is quoted in the dollar coins."""
+        self._rest.reset()
+        return self._universe.instruments()
+
+    def _fetch(self, listed: Listed, route: Route, days: Sequence[date]) -> Iterator[FetchedDay]:
         if not days:
             return
         self._rest.reset()
         now = self._now(listed)
-        if days[-1] > now.date():
-            raise UsageError(
-                f"{days[-1].isoformat()} is in the future (exchange time {now:%Y-%m-%d %H:%M} UTC): "
-                "ask for days up to today"
-            )
-        for fetched, error in prefetch(_outcome, self._units(listed, dataset, days, now), workers=self._workers):
-            yield from fetched
-            if error is not None:
-                raise error
-
-    def _units(
-        self, listed: Listed, dataset: str, days: Sequence[date], now: datetime
-    ) -> Iterator[Callable[[], Iterator[FetchedDay]]]:
-        """Pieces of work in the order of their days."""
-        if dataset == "bars_1m":
-            for unit in self._bars.units(listed, days):
-                yield partial(self._bars.fetch, listed, unit, now=now)
-        elif dataset == "funding_rates":
-            for month_days in self._funding.units(days):
-                yield partial(self._funding.fetch, listed, month_days, now=now)
-        else:
-            for day in days:
-                yield partial(_single, partial(self._open_interest.fetch, listed, day, now=now))
+        refuse_future(days, now)
+        work = partial(route.fetch, listed, now=now)
+        try:
+            yield from fetch_ahead(work, route.units(listed, days), workers=self._access.workers)
+        except NotListedError as error:
+            raise self._universe.not_listed(listed, error) from error
 
     def _now(self, listed: Listed) -> datetime:
+        ours = self._access.clock()
         try:
-            return self._rest.server_time(listed.market_type)
+            return trusted_now(self._rest.server_time(listed.market_type), ours)
         except SourceUnavailableError:
             # A day that does need REST fails when it asks, and says why.
-            return self._clock()
-
-
-def _outcome(work: Callable[[], Iterator[FetchedDay]]) -> Outcome:
-    """The days before the first one that failed, and its error: they must not be lost with it."""
-    fetched: list[FetchedDay] = []
-    try:
-        fetched.extend(work())
-    except TradecoreError as error:
-        return fetched, error
-    return fetched, None
-
-
-def _single(fetch: Callable[[], FetchedDay]) -> Iterator[FetchedDay]:
-    yield fetch()
+            return ours

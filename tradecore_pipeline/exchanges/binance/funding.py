@@ -6,20 +6,21 @@ An interval is the distance to the settlement before, whichever route the rows c
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from itertools import groupby, pairwise
+from itertools import pairwise
 
 import pyarrow as pa
 
 from tradecore_pipeline.domain.errors import InvalidDataError, SourceUnavailableError
 from tradecore_pipeline.domain.market_data import FetchedDay, Gap
-from tradecore_pipeline.domain.tables import FUNDING_RATES
+from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES
 from tradecore_pipeline.domain.time import add_months, day_start, month_of
 from tradecore_pipeline.exchanges.binance import forward
-from tradecore_pipeline.exchanges.binance.files import MONTHLY, BinanceFiles
+from tradecore_pipeline.exchanges.binance.files import BinanceFiles, consulted
 from tradecore_pipeline.exchanges.binance.listing import Beginnings
-from tradecore_pipeline.exchanges.binance.parse import funding_csv, with_intervals
-from tradecore_pipeline.exchanges.binance.rest import BinanceRest, NotListedError
-from tradecore_pipeline.exchanges.binance.symbols import Listed
+from tradecore_pipeline.exchanges.binance.parse import funding_csv
+from tradecore_pipeline.exchanges.binance.rest import BinanceRest
+from tradecore_pipeline.exchanges.binance.symbols import FOLDERS, MONTHLY, Listed
+from tradecore_pipeline.exchanges.days import by_month
 from tradecore_pipeline.exchanges.pieces import (
     LATE_ROWS,
     ONE_DAY,
@@ -32,8 +33,10 @@ from tradecore_pipeline.exchanges.pieces import (
     merge,
     nothing,
 )
+from tradecore_pipeline.exchanges.rest import NotListedError
+from tradecore_pipeline.exchanges.settlements import with_intervals
 
-FUNDING = "fundingRate"
+FUNDING = FOLDERS[FUNDING_RATES.name]
 LONGEST_INTERVAL = timedelta(hours=8)
 """No Binance perpetual settles less often: a longer silence means missing rows, a shorter one a changed interval."""
 
@@ -46,12 +49,15 @@ class FundingRoute:
         self._rest = rest
         self._beginnings = beginnings
 
-    def units(self, days: Sequence[date]) -> Iterator[tuple[date, ...]]:
+    def units(self, listed: Listed, days: Sequence[date]) -> Iterator[tuple[date, ...]]:  # noqa: ARG002 (as other routes)
         """The days (ascending) by month."""
-        for _, members in groupby(days, key=month_of):
-            yield tuple(members)
+        return by_month(days)
 
-    def fetch(self, listed: Listed, days: tuple[date, ...], *, now: datetime) -> Iterator[FetchedDay]:
+    def first_day(self, listed: Listed, *, now: datetime) -> date:  # noqa: ARG002 (as other routes)
+        """The first day with bars: settlements follow within hours."""
+        return self._beginnings.first_day(listed, BARS_1M) or self._beginnings.first_bar(listed).moment.date()
+
+    def fetch(self, listed: Listed, days: Sequence[date], *, now: datetime) -> Iterator[FetchedDay]:
         """The days of one month, in order."""
         early = 0
         for day in days:
@@ -67,9 +73,12 @@ class FundingRoute:
 
     def _never_published(self, listed: Listed) -> bool:
         """Whether neither the archive nor REST has a single settlement: recorded files may hold bars alone."""
-        if self._beginnings.first_file(listed, FUNDING, MONTHLY) is not None:
+        if self._files.first_period(listed, MONTHLY, FUNDING) is not None or not self._rest.allowed:
             return False
-        return forward.newest_key(self._rest, listed, FUNDING_RATES) is None
+        try:
+            return forward.newest_key(self._rest, listed, FUNDING_RATES) is None
+        except NotListedError:
+            return self._files.first_day(listed, FOLDERS[BARS_1M.name]) is not None
 
     def _not_published(self, listed: Listed, day: date) -> FetchedDay:
         listing = self._files.listing(listed, MONTHLY, FUNDING)
@@ -79,7 +88,7 @@ class FundingRoute:
 
     def _before_listing(self, listed: Listed, day: date) -> FetchedDay | None:
         """The empty day before listing. The archive's first month may begin before the instrument did."""
-        first_file = self._beginnings.first_file(listed, FUNDING, MONTHLY)
+        first_file = self._files.first_period(listed, MONTHLY, FUNDING)
         if first_file is not None and month_of(day) > first_file:
             return None
         try:
@@ -89,36 +98,42 @@ class FundingRoute:
                 raise
             return None
 
-    def _listed_days(self, listed: Listed, days: tuple[date, ...], *, now: datetime) -> Iterator[FetchedDay]:
+    def _listed_days(self, listed: Listed, days: Sequence[date], *, now: datetime) -> Iterator[FetchedDay]:
         start, end = day_start(days[0]), day_start(days[-1]) + ONE_DAY
         archived = self._archived(listed, month_of(days[0]))
-        answer, failure = None, ""
-        if archived is None or _holes(_times(archived.rows), start=start, end=min(end, now)):
+        answer, error = None, None
+        if archived is None or _doubtful(archived.rows, start=start, end=min(end, now)):
             try:
                 answer = self._ask(listed, start=start, end=end, now=now)
-            except SourceUnavailableError as error:
-                if archived is None:
-                    raise
-                failure = str(error)
-            except NotListedError:
-                if archived is None:
-                    raise
+            except (SourceUnavailableError, NotListedError) as refused:
+                error = refused
+        if error is not None and archived is None:
+            for day in days:
+                yield self._beginnings.alone(listed, FUNDING_RATES, day, now=now, error=error)
+            return
         pieces = tuple(piece for piece in (archived, answer and answer.piece) if piece is not None)
-        asked = Asked(now, None if answer is None else answer.seen_until, failure)
         known = _together(pieces)
         for day in days:
-            yield _day(listed, day, pieces, known=known, asked=asked)
+            failure = "" if error is None else self._beginnings.doubt(day, now=now, error=error)
+            asked = Asked(now, None if answer is None else answer.seen_until, failure)
+            yield _day(listed, day, pieces, archived=archived, known=known, asked=asked)
 
     def _ask(self, listed: Listed, *, start: datetime, end: datetime, now: datetime) -> forward.Answer:
-        """A day more on both sides: for the first interval, and to see that a silence is over."""
+        """A day more on both sides: for the first interval, and to see that a silence is over; twice where in doubt."""
         answer = forward.funding(self._rest, listed, start=start - ONE_DAY, end=end + ONE_DAY)
+        if _doubtful(answer.piece.rows, start=start, end=min(end, now)):
+            again = forward.funding(self._rest, listed, start=start - ONE_DAY, end=end + ONE_DAY)
+            piece = merge(answer.piece, again.piece, FUNDING_RATES)
+            piece = replace(piece, rows=with_intervals(piece.rows, first_minutes=None))
+            seen = max(filter(None, (answer.seen_until, again.seen_until)), default=None)
+            answer = forward.Answer(piece, seen)
         shown = answer.seen_until or start - ONE_DAY
         if end <= now and end - shown > LONGEST_INTERVAL:
             forward.check_silence(self._rest, listed, FUNDING_RATES, since=shown + timedelta(minutes=1))
         return answer
 
     def _archived(self, listed: Listed, month: date) -> Piece | None:
-        piece = self._files.piece(listed, MONTHLY, FUNDING, month, _parse)
+        piece = self._files.piece(listed, MONTHLY, FUNDING, month, funding_csv)
         if piece is not None:
             inside = cut(piece, FUNDING_RATES, start=day_start(month), end=day_start(add_months(month, 1)))
             if inside.rows.num_rows != piece.rows.num_rows:
@@ -126,7 +141,9 @@ class FundingRoute:
         return piece
 
 
-def _day(listed: Listed, day: date, pieces: Sequence[Piece], *, known: pa.Table, asked: Asked) -> FetchedDay:
+def _day(
+    listed: Listed, day: date, pieces: Sequence[Piece], *, archived: Piece | None, known: pa.Table, asked: Asked
+) -> FetchedDay:
     """The day's part of ``known``, the rows of all pieces."""
     start = day_start(day)
     end = start + ONE_DAY
@@ -135,16 +152,12 @@ def _day(listed: Listed, day: date, pieces: Sequence[Piece], *, known: pa.Table,
     piece = replace(piece, rows=cut(replace(piece, rows=known), FUNDING_RATES, start=start, end=end).rows)
     times = _times(known)
     shown = max((moment for moment in (asked.seen_until, *times[-1:]) if moment is not None), default=start)
-    failure = asked.failure if _holes(times, start=start, end=end) else ""
     gaps = _gaps(known, start=start, end=end)
+    failure = asked.failure if gaps or _holes(times, start=start, end=end) else ""
     verdict = judge(piece, FUNDING_RATES, day=day, gaps=gaps, asked=Asked(asked.now, shown, failure))
     if verdict.complete and end - shown > LONGEST_INTERVAL and asked.now < end + LATE_ROWS:
         verdict = Verdict(gaps, complete=False, reason="no later settlement yet (halted or delayed)")
-    return assemble(listed.instrument, FUNDING_RATES, day, piece, verdict)
-
-
-def _parse(csv: bytes, name: str) -> pa.Table:
-    return funding_csv(csv, name=name)
+    return assemble(listed.instrument, FUNDING_RATES, day, consulted(piece, archived), verdict)
 
 
 def _together(pieces: Sequence[Piece]) -> pa.Table:
@@ -166,15 +179,28 @@ def _holes(times: list[datetime], *, start: datetime, end: datetime) -> bool:
     return any(later - earlier > LONGEST_INTERVAL for earlier, later in pairwise([before, *inside, after]))
 
 
+def _doubtful(rows: pa.Table, *, start: datetime, end: datetime) -> bool:
+    """Whether some settlement of [start, end) may have been left out."""
+    return bool(_gaps(rows, start=start, end=end)) or _holes(_times(rows), start=start, end=end)
+
+
 def _gaps(rows: pa.Table, *, start: datetime, end: datetime) -> tuple[Gap, ...]:
-    """Settlements that should lie in [start, end), by the interval before the silence, where that is known."""
+    """Settlements that should lie in [start, end), by the interval before the silence, where that is known.
+
+    A silence is longer than any interval, or a whole number of intervals where the ones before and after it are one and
+    the same: an interval that changed for good is no gap.
+    """
     gaps: list[Gap] = []
     intervals: list[int | None] = rows.column("funding_interval_minutes").to_pylist()
-    for (earlier, later), minutes in zip(pairwise(_times(rows)), intervals, strict=False):
-        if minutes is None or later - earlier <= LONGEST_INTERVAL:
+    following = [*intervals[2:], None]
+    for (earlier, later), before, after in zip(pairwise(_times(rows)), intervals, following, strict=False):
+        if before is None:
             continue
-        step = timedelta(minutes=minutes)
-        slots = [earlier + step * count for count in range(1, -(-(later - earlier) // step))]
+        silence, step = later - earlier, timedelta(minutes=before)
+        skipped = before == after and silence > step and not silence % step
+        if silence <= LONGEST_INTERVAL and not skipped:
+            continue
+        slots = [earlier + step * count for count in range(1, -(-silence // step))]
         missing = [slot for slot in slots if start <= slot < end]
         if missing:
             gaps.append(Gap(missing[0], missing[-1], len(missing)))

@@ -1,154 +1,60 @@
-"""Binance's REST endpoints through ccxt's implicit methods, which keep its weight budget.
+"""Binance's REST hosts: what a request costs, what its refusals mean, and the server's clock."""
 
-ccxt's unified methods turn a web page or a cut body into rows of nothing without an error, so only the raw payload is
-used, and its type is checked by the parsers. ccxt takes a second to import: it is, when the first request is made.
-"""
-
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from tradecore_pipeline.domain.errors import InvalidDataError, SourceError, SourceUnavailableError, UsageError
-from tradecore_pipeline.domain.market_data import MARKET_HEADER, REAL_MARKET
-from tradecore_pipeline.exchanges.base import SPOT
+from tradecore_pipeline.domain.errors import InvalidDataError, SourceError, SourceUnavailableError, TradecoreError
+from tradecore_pipeline.domain.instruments import PERPETUAL, SPOT
+from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES, OPEN_INTEREST, PREMIUM_INDEX, Table
+from tradecore_pipeline.exchanges.access import Access
 from tradecore_pipeline.exchanges.binance.symbols import Listed
-from tradecore_pipeline.exchanges.http import Endpoint, HttpClient, refusal, unreachable
-from tradecore_pipeline.exchanges.retry import Retriable, Retrier, retry_after_seconds
+from tradecore_pipeline.exchanges.budget import Limit
+from tradecore_pipeline.exchanges.http import Endpoint, HttpClient, Reply
+from tradecore_pipeline.exchanges.rest import NotListedError, Page, RestConnection, Venue
 
-_LIVE_FUTURES = "https://fapi.binance.com"
-_LIVE_SPOT = "https://api.binance.com"
-_OLD_OPEN_INTEREST = "-1130"
+Parsed = TypeVar("Parsed")
 
-
-class NotListedError(UsageError):
-    """The exchange does not (or no longer) list the symbol."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """The parsed rows of one reply."""
-
-    rows: pa.Table
-    url: str
-    market: str
-
-
-class _Connection:
-    """One ccxt exchange; calls are made one at a time, as its pacing is not made for threads."""
-
-    def __init__(self, *, market_type: str, endpoint: Endpoint, timeout_seconds: float, retrier: Retrier) -> None:
-        self.endpoint = endpoint
-        self._market_type = market_type
-        self._timeout_seconds = timeout_seconds
-        self._retrier = retrier
-        self._lock = threading.Lock()
-        self._exchange: Any = None
-        self._status = 0
-        self._broken: SourceUnavailableError | None = None
-
-    def reset(self) -> None:
-        """Forget an earlier refusal."""
-        self._broken = None
-
-    def close(self) -> None:
-        """Close ccxt's connections, if any were opened."""
-        with self._lock:
-            if self._exchange is not None:
-                self._exchange.session.close()
-
-    def call(self, method: str, params: dict[str, Any], parse: Callable[[Any], pa.Table]) -> Page:
-        """The parsed reply of an implicit method; a payload that does not parse is asked for again.
-
-        After a host was given up on, later calls fail at once until ``reset``.
-        """
-        with self._lock:
-            if self._broken is not None:
-                raise self._broken
-            try:
-                return self._retrier.run(lambda: self._attempt(method, params, parse))
-            except SourceUnavailableError as error:
-                self._broken = error
-                raise
-
-    def _attempt(self, method: str, params: dict[str, Any], parse: Callable[[Any], pa.Table]) -> Page:
-        import ccxt  # noqa: PLC0415 (a second of import, only where REST is needed)
-
-        if self._exchange is None:
-            self._exchange = self._connect(ccxt)
-        exchange = self._exchange
-        try:
-            payload = getattr(exchange, method)(params)
-        except ccxt.BaseError as error:
-            raise self._translate(ccxt, error, symbol=str(params.get("symbol"))) from error
-        try:
-            rows = parse(payload)
-        except InvalidDataError as error:
-            raise Retriable(error, pause_seconds=None) from error
-        headers: dict[str, str] = exchange.last_response_headers or {}
-        return Page(rows, str(exchange.last_request_url), headers.get(MARKET_HEADER, REAL_MARKET))
-
-    def _connect(self, ccxt: Any) -> Any:
-        build = ccxt.binance if self._market_type == SPOT else ccxt.binanceusdm
-        exchange = build(
-            {"enableRateLimit": True, "timeout": round(self._timeout_seconds * 1000), "requests_trust_env": True}
-        )
-        live = _LIVE_SPOT if self._market_type == SPOT else _LIVE_FUTURES
-        api: dict[str, Any] = exchange.urls["api"]
-        for name, url in api.items():
-            if isinstance(url, str):
-                api[name] = url.replace(live, self.endpoint.url, 1) if url.startswith(live) else url
-        unpack = exchange.on_rest_response
-
-        def remember_status(code: int, *rest: Any) -> Any:
-            self._status = code
-            return unpack(code, *rest)
-
-        # ccxt's exceptions do not carry the HTTP status: a geo-block looks like a hiccup without it.
-        exchange.on_rest_response = remember_status
-        return exchange
-
-    def _translate(self, ccxt: Any, error: Exception, *, symbol: str) -> Exception:
-        """Our error for ccxt's, wrapped as retriable where it may go away."""
-        status, self._status = self._status, 0
-        if status in {403, 451}:
-            return refusal(self.endpoint, status)
-        if status in {418, 429} or status >= 500:
-            headers: dict[str, str] = self._exchange.last_response_headers or {}
-            pause = retry_after_seconds(headers.get("Retry-After"))
-            return Retriable(refusal(self.endpoint, status), pause_seconds=pause)
-        if isinstance(error, ccxt.NetworkError):
-            why = "timed out" if isinstance(error, ccxt.RequestTimeout) else type(error).__name__
-            return Retriable(unreachable(self.endpoint, why), pause_seconds=None)
-        if isinstance(error, ccxt.BadSymbol):
-            return NotListedError(f"binance does not list {symbol} ({self._market_type}): check the instrument")
-        if isinstance(error, ccxt.BadRequest) and _OLD_OPEN_INTEREST in str(error):
-            host = self.endpoint.host
-            return SourceError(f"{host} keeps no data that old for {symbol} (-1130): only the archive has it")
-        return InvalidDataError(f"{self.endpoint.host} refused the request for {symbol}: {str(error)[:200]}")
+_WEIGHT = "weight"
+_FUNDING = "funding"
+_DATA = "data"
+_LIMITS = {
+    PERPETUAL: {_WEIGHT: Limit(2400, 60), _FUNDING: Limit(500, 300), _DATA: Limit(1000, 300)},
+    SPOT: {_WEIGHT: Limit(6000, 60)},
+}
+"""As documented per address: weight a minute, and two series of endpoints that are counted by themselves."""
+_CCXT = {PERPETUAL: ("binanceusdm", "https://fapi.binance.com"), SPOT: ("binance", "https://api.binance.com")}
+_SETTINGS = {PERPETUAL: "binance_rest_url", SPOT: "binance_spot_rest_url"}
+_TIME = {PERPETUAL: "/fapi/v1/time", SPOT: "/api/v3/time"}
+_INFO = {PERPETUAL: ("fapiPublicGetExchangeInfo", 1), SPOT: ("publicGetExchangeInfo", 20)}
+_SPOT_KLINES = "publicGetKlines"
+_METHODS = {
+    BARS_1M.name: "fapiPublicGetKlines",
+    PREMIUM_INDEX.name: "fapiPublicGetPremiumIndexKlines",
+    FUNDING_RATES.name: "fapiPublicGetFundingRate",
+    OPEN_INTEREST.name: "fapiDataGetOpenInterestHist",
+}
+_OTHERWISE = "days in the archive (data.binance.vision, not geo-blocked) still work, also with TRADECORE_ARCHIVE_ONLY"
+_LATEST_MS = 10_000_000_000_000
+"""The year 2286: a time beyond it is in another unit."""
+_UNKNOWN_SYMBOL = re.compile(r'"code":\s*-1121\b')
+_TOO_OLD = re.compile(r'"code":\s*-1130\b')
 
 
 class BinanceRest:
     """Pages of klines, funding rates and open interest, and the server's clock."""
 
-    def __init__(
-        self, *, http: HttpClient, endpoints: dict[str, Endpoint], timeout_seconds: float, retries: int
-    ) -> None:
+    def __init__(self, access: Access, *, http: HttpClient) -> None:
+        self._access = access
         self._http = http
-        self._retrier = Retrier(retries=retries)
-        self._connections = {
-            kind: _Connection(
-                market_type=kind, endpoint=endpoint, timeout_seconds=timeout_seconds, retrier=self._retrier
-            )
-            for kind, endpoint in endpoints.items()
-        }
+        self._connections = {kind: _connection(kind, access) for kind in _CCXT}
 
     def close(self) -> None:
         """End all waiting and close connections."""
-        self._retrier.close()
         for connection in self._connections.values():
             connection.close()
 
@@ -157,31 +63,88 @@ class BinanceRest:
         for connection in self._connections.values():
             connection.reset()
 
+    @property
+    def allowed(self) -> bool:
+        """Whether REST may be asked at all."""
+        return not self._access.archive_only
+
     def endpoint(self, market_type: str) -> Endpoint:
         """The host that serves a kind of instrument."""
         return self._connections[market_type].endpoint
 
     def server_time(self, market_type: str) -> datetime:
-        """The server's clock; by plain HTTP, so that days in the archive do without ccxt."""
-        endpoint = self.endpoint(market_type)
-        path = "/api/v3/time" if market_type == SPOT else "/fapi/v1/time"
-        reply = self._http.get(endpoint, path)
+        """The server's clock, or ours where only archives may be asked; by plain HTTP: archives do without ccxt."""
+        if self._access.archive_only:
+            return self._access.clock()
+        connection = self._connections[market_type]
+        endpoint, path = connection.endpoint, _TIME[market_type]
+        reply = connection.get(self._http, path, bucket=_WEIGHT, weight=1, subject="the time")
         if reply is None:
             raise SourceUnavailableError(
                 f"{endpoint.host} has no {path}: check {endpoint.setting} (now {endpoint.url})"
             )
-        payload = reply.json()
-        stamp = payload.get("serverTime") if isinstance(payload, dict) else None
-        if type(stamp) is not int:
-            raise InvalidDataError(f"{reply.url} did not answer with a time: {str(payload)[:120]}")
-        return datetime.fromtimestamp(stamp / 1000, tz=UTC)
+        return _time(reply)
 
-    def page(self, listed: Listed, method: str, params: dict[str, Any], parse: Callable[[Any], pa.Table]) -> Page:
-        """One parsed reply of an implicit method for the instrument.
+    def page(
+        self, listed: Listed, table: Table, params: Mapping[str, Any], parse: Callable[[Any], pa.Table]
+    ) -> Page[pa.Table]:
+        """One parsed reply about ``table`` of the instrument.
 
         Raises:
             NotListedError: the exchange does not know the symbol.
-            SourceUnavailableError: unreachable, refused or banned.
+            SourceUnavailableError: unreachable, refused or banned, or only archives may be asked.
             SourceError: the exchange does not keep data that old, or the payload is not data.
         """
-        return self._connections[listed.market_type].call(method, {"symbol": listed.symbol} | params, parse)
+        method = _SPOT_KLINES if listed.market_type == SPOT else _METHODS[table.name]
+        bucket, weight = _cost(method, int(params["limit"]))
+        connection = self._connections[listed.market_type]
+        asked = {"symbol": listed.symbol, **params}
+        return connection.call(method, asked, parse, bucket=bucket, weight=weight, subject=listed.symbol)
+
+    def symbols(self, market_type: str, parse: Callable[[Any], Parsed]) -> Page[Parsed]:
+        """The parsed document about all symbols of a kind."""
+        method, weight = _INFO[market_type]
+        return self._connections[market_type].call(
+            method, {}, parse, bucket=_WEIGHT, weight=weight, subject="its symbols"
+        )
+
+
+def _connection(market_type: str, access: Access) -> RestConnection:
+    ccxt_id, live_url = _CCXT[market_type]
+    endpoint = access.endpoint(_SETTINGS[market_type], otherwise=_OTHERWISE)
+    venue = Venue(
+        ccxt_id=ccxt_id,
+        live_url=live_url,
+        limits=_LIMITS[market_type],
+        explain=partial(_explain, market_type=market_type, host=endpoint.host),
+        used_headers={_WEIGHT: "X-MBX-USED-WEIGHT-1M"},
+    )
+    return RestConnection(venue, endpoint, access)
+
+
+def _cost(method: str, limit: int) -> tuple[str, float]:
+    """The bucket a request counts towards, and its weight."""
+    if method.startswith("fapiData"):
+        return _DATA, 1
+    if method == _METHODS[FUNDING_RATES.name]:
+        return _FUNDING, 1
+    if method == _SPOT_KLINES:
+        return _WEIGHT, 2
+    return _WEIGHT, 1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1000 else 10
+
+
+def _time(reply: Reply) -> datetime:
+    payload = reply.json()
+    stamp = payload.get("serverTime") if isinstance(payload, dict) else None
+    if type(stamp) is not int or not 0 < stamp < _LATEST_MS:
+        raise InvalidDataError(f"{reply.url} did not answer with a time: {str(payload)[:120]}")
+    return datetime.fromtimestamp(stamp / 1000, tz=UTC)
+
+
+def _explain(text: str, subject: str, *, market_type: str, host: str) -> TradecoreError | None:
+    """Binance's own refusals that asking again does not mend."""
+    if _UNKNOWN_SYMBOL.search(text):
+        return NotListedError(f"binance does not list {subject} ({market_type}): check the instrument")
+    if _TOO_OLD.search(text):
+        return SourceError(f"{host} keeps no data that old for {subject} (-1130): only the archive has it")
+    return None

@@ -4,13 +4,30 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Self
 
-from tradecore_pipeline.domain.errors import UsageError
-from tradecore_pipeline.domain.instruments import Instrument
-from tradecore_pipeline.domain.tables import MARKET_DATA, Table
-from tradecore_pipeline.exchanges.base import PERPETUAL, SPOT
+from tradecore_pipeline.domain.errors import InvalidDataError, UsageError
+from tradecore_pipeline.domain.instruments import SPOT, Instrument
+from tradecore_pipeline.domain.offers import offered_table
+from tradecore_pipeline.domain.tables import (
+    BARS_1M,
+    FUNDING_RATES,
+    LONG_SHORT_RATIOS,
+    OPEN_INTEREST,
+    PREMIUM_INDEX,
+    Table,
+)
 
 NAME = "binance"
-CAPABILITIES = {PERPETUAL: ("bars_1m", "funding_rates", "open_interest"), SPOT: ("bars_1m",)}
+FOLDERS = {
+    BARS_1M.name: "klines",
+    PREMIUM_INDEX.name: "premiumIndexKlines",
+    FUNDING_RATES.name: "fundingRate",
+    OPEN_INTEREST.name: "metrics",
+    LONG_SHORT_RATIOS.name: "metrics",
+}
+"""The archive's word for each dataset."""
+DAILY = "daily"
+MONTHLY = "monthly"
+_BY_MINUTE = ("klines", "premiumIndexKlines")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +57,7 @@ class Listed:
 
     @property
     def market_type(self) -> str:
-        return PERPETUAL if self.instrument.is_perpetual else SPOT
+        return self.instrument.market_type
 
     def table(self, dataset: str) -> Table:
         """The dataset's table.
@@ -48,28 +65,34 @@ class Listed:
         Raises:
             UsageError: there is no such dataset for this kind of instrument.
         """
-        offered = CAPABILITIES[self.market_type]
-        if dataset not in offered:
-            raise UsageError(f"{self.instrument} has no {dataset}: {NAME} {self.market_type} has {', '.join(offered)}")
-        return MARKET_DATA[dataset]
+        return offered_table(dataset, self.instrument)
 
     def prefix(self, rhythm: str, kind: str) -> str:
-        """The archive folder of ``kind`` (klines, metrics, fundingRate) published ``daily`` or ``monthly``."""
-        root = "data/futures/um" if self.instrument.is_perpetual else "data/spot"
-        folder = f"{root}/{rhythm}/{kind}/{self.symbol}/"
-        return f"{folder}1m/" if kind == "klines" else folder
+        """The archive folder of ``kind`` (see ``FOLDERS``) published ``daily`` or ``monthly``."""
+        folder = f"{archive_root(self.market_type)}/{rhythm}/{kind}/{self.symbol}/"
+        return f"{folder}1m/" if kind in _BY_MINUTE else folder
 
     def key(self, rhythm: str, kind: str, period: date) -> str:
         """The archive key of one day's or month's file."""
-        stamp = period.isoformat() if rhythm == "daily" else f"{period:%Y-%m}"
-        label = "1m" if kind == "klines" else kind
+        stamp = period.isoformat() if rhythm == DAILY else f"{period:%Y-%m}"
+        label = "1m" if kind in _BY_MINUTE else kind
         return f"{self.prefix(rhythm, kind)}{self.symbol}-{label}-{stamp}.zip"
 
 
+def archive_root(market_type: str) -> str:
+    """The archive folder of a kind of instrument."""
+    return "data/spot" if market_type == SPOT else "data/futures/um"
+
+
 def period_of(key: str) -> date:
-    """The day, or first day of the month, that an archive key is about."""
+    """The day, or first day of the month, that an archive key is about.
+
+    Raises:
+        InvalidDataError: the key does not say.
+    """
     stem = key.rpartition("/")[2].removesuffix(".zip")
     parts = stem.split("-")
-    if len(parts[-2]) == 4:
-        return date.fromisoformat("-".join([*parts[-2:], "01"]))
-    return date.fromisoformat("-".join(parts[-3:]))
+    try:
+        return date.fromisoformat("-".join([*parts[-2:], "01"] if len(parts[-2]) == 4 else parts[-3:]))
+    except (ValueError, IndexError) as error:
+        raise InvalidDataError(f"the archive lists {key!r}, whose date cannot be read") from error

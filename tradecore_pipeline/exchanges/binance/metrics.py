@@ -1,0 +1,155 @@
+"""Open interest and ratios by day: the daily ``metrics`` file, for open interest also REST for the last four weeks.
+
+Day D holds the snapshots of [D 00:00, D+1 00:00). Files run either from 00:00 to 23:55 or from 00:05 to 00:00 of the
+next day; whichever way, a row belongs to the day its stamp lies in, so the first snapshot of a day may come from the
+file of the day before.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from functools import partial
+
+from tradecore_pipeline.domain.errors import SourceError, SourceUnavailableError
+from tradecore_pipeline.domain.market_data import FetchedDay, Gap
+from tradecore_pipeline.domain.tables import OPEN_INTEREST, Table
+from tradecore_pipeline.domain.time import day_start
+from tradecore_pipeline.exchanges.binance import forward
+from tradecore_pipeline.exchanges.binance.files import BinanceFiles, consulted
+from tradecore_pipeline.exchanges.binance.listing import Beginnings
+from tradecore_pipeline.exchanges.binance.parse import metrics_csv
+from tradecore_pipeline.exchanges.binance.rest import BinanceRest
+from tradecore_pipeline.exchanges.binance.symbols import DAILY, FOLDERS, Listed
+from tradecore_pipeline.exchanges.once import Once
+from tradecore_pipeline.exchanges.pieces import (
+    ONE_DAY,
+    Asked,
+    Piece,
+    Verdict,
+    assemble,
+    cut,
+    judge,
+    merge,
+    nothing,
+    split_gaps,
+)
+from tradecore_pipeline.exchanges.rest import NotListedError
+from tradecore_pipeline.quality.gaps import find_gaps
+
+REST_DEPTH = timedelta(days=29)
+"""The exchange keeps 30 days and refuses older ones for good (-1130); one is left for clocks and paging."""
+_STEP = timedelta(minutes=5)
+_KEPT_FILES = 32
+"""Parsed files that are kept for their neighbour."""
+
+
+class MetricsRoute:
+    """Where each day of open interest, or of ratios, comes from."""
+
+    def __init__(self, table: Table, *, files: BinanceFiles, rest: BinanceRest, beginnings: Beginnings) -> None:
+        self._table = table
+        self._kind = FOLDERS[table.name]
+        self._by_rest = table.name == OPEN_INTEREST.name
+        """Ratios are asked of the archive alone: what REST calls by similar names has not been compared with it."""
+        self._files = files
+        self._rest = rest
+        self._beginnings = beginnings
+        self._parsed: Once[Piece | None] = Once(keep=_KEPT_FILES)
+
+    def units(self, listed: Listed, days: Sequence[date]) -> Iterator[tuple[date, ...]]:  # noqa: ARG002 (as other routes)
+        """Single days."""
+        return ((day,) for day in days)
+
+    def first_day(self, listed: Listed, *, now: datetime) -> date:
+        """The first file's day, else the first that REST still keeps."""
+        return self._files.first_period(listed, DAILY, self._kind) or (now - REST_DEPTH).date()
+
+    def fetch(self, listed: Listed, days: Sequence[date], *, now: datetime) -> Iterator[FetchedDay]:
+        """The days, in order."""
+        return (self._day(listed, day, now=now) for day in days)
+
+    def _day(self, listed: Listed, day: date, *, now: datetime) -> FetchedDay:
+        start = day_start(day)
+        archived = self._archived(listed, day)
+        recent = start >= now - REST_DEPTH
+        if archived is None and not recent:
+            return self._before_listing(listed, day) or self._not_published(listed, day)
+        if archived is None and not self._by_rest:
+            return self._beginnings.absent(listed, self._table, day, now=now, why="only archives have it")
+        piece, failure, seen_until = archived, "", None
+        until = min(start + ONE_DAY, now + timedelta(milliseconds=1))
+        if self._by_rest and recent and (piece is None or self._gaps(piece, start=start, end=until)):
+            try:
+                piece, seen_until = self._repair(listed, piece, start=start, until=until)
+            except (SourceUnavailableError, NotListedError) as error:
+                if piece is None:
+                    return self._beginnings.alone(listed, self._table, day, now=now, error=error)
+                failure = self._beginnings.doubt(day, now=now, error=error)
+        assert piece is not None  # noqa: S101 (every route that gives none returned or raised)
+        gaps = self._gaps(piece, start=start, end=until)
+        verdict = judge(piece, self._table, day=day, gaps=gaps, asked=Asked(now, seen_until, failure))
+        return assemble(listed.instrument, self._table, day, consulted(piece, archived), verdict)
+
+    def _archived(self, listed: Listed, day: date) -> Piece | None:
+        """The day's own file, and its first snapshot from the file before where only that has it."""
+        start = day_start(day)
+        own = self._file(listed, day)
+        if own is None:
+            return None
+        piece = cut(own, self._table, start=start, end=start + ONE_DAY)
+        if piece.rows.num_rows and piece.rows.column("ts_event")[0].as_py() == start:
+            return piece
+        before = self._file(listed, day - ONE_DAY)
+        if before is None:
+            return piece
+        return merge(piece, cut(before, self._table, start=start, end=start + _STEP), self._table)
+
+    def _file(self, listed: Listed, day: date) -> Piece | None:
+        parse = partial(metrics_csv, table=self._table, symbol=listed.symbol)
+        key = listed.key(DAILY, self._kind, day)
+        return self._parsed.get(key, lambda: self._files.piece(listed, DAILY, self._kind, day, parse))
+
+    def _repair(
+        self, listed: Listed, piece: Piece | None, *, start: datetime, until: datetime
+    ) -> tuple[Piece, datetime | None]:
+        """The piece with what REST adds. What stays missing is asked for twice, and a silence to the end checked."""
+        whole = piece or nothing(self._table, host="", market="")
+        seen_until: datetime | None = None
+        # Without a file every snapshot is missing, so that the first answer says which host and market it is.
+        for _ in range(2):
+            gaps = self._gaps(whole, start=start, end=until)
+            if not gaps:
+                return whole, seen_until
+            answer = forward.open_interest(
+                self._rest, listed, start=gaps[0].first_missing, end=gaps[-1].last_missing + _STEP
+            )
+            whole = merge(whole, answer.piece, self._table)
+            seen_until = max(filter(None, (seen_until, answer.seen_until)), default=None)
+        _, silence = split_gaps(self._gaps(whole, start=start, end=until), whole, self._table, seen_until=seen_until)
+        if silence is not None and until == start + ONE_DAY:
+            forward.check_silence(self._rest, listed, self._table, since=silence.first_missing)
+        return whole, seen_until
+
+    def _before_listing(self, listed: Listed, day: date) -> FetchedDay | None:
+        first = self._files.first_period(listed, DAILY, self._kind)
+        if first is not None and day >= first:
+            return None
+        try:
+            return self._beginnings.before_listing(listed, self._table, day)
+        except SourceError:
+            # Whether it was listed only words the reason: either way there is nothing to fetch.
+            return None
+
+    def _not_published(self, listed: Listed, day: date) -> FetchedDay:
+        listing = self._files.listing(listed, DAILY, self._kind)
+        first = self._files.first_period(listed, DAILY, self._kind)
+        old = "older than 30 days " if self._by_rest else ""
+        name = self._table.name.replace("_", " ")
+        reason = f"not published: {name} {old}exists only in the archive, which has no file for this day"
+        reason += "" if first is None else f" (its first: {first.isoformat()})"
+        piece = nothing(self._table, host=listing.host, market=listing.market)
+        day_without = assemble(listed.instrument, self._table, day, piece, Verdict((), complete=True, reason=reason))
+        return replace(day_without, forgotten=True)
+
+    def _gaps(self, piece: Piece, *, start: datetime, end: datetime) -> tuple[Gap, ...]:
+        return find_gaps(piece.rows.column(self._table.key), start=start, end=end, step=_STEP)

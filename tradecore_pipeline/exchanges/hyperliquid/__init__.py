@@ -1,0 +1,1 @@
+"""HyperLiquid: perpetuals that settle in USDC, from an endpoint that forgets bars and keeps no open interest."""

@@ -1,0 +1,100 @@
+"""Where no API may be asked, the archive alone tells everything that it can, and no request goes elsewhere."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.market_data import FetchedDay
+from tradecore_pipeline.domain.time import day_range, day_start
+from tradecore_pipeline.exchanges.binance.client import BinanceExchange
+from tradecore_pipeline_tests.exchanges.fake import FakeBinance, minutes, ms, serving, snapshots
+
+Connect = Callable[..., BinanceExchange]
+BTC = Instrument.parse("binance:BTC/USDT:USDT")
+MAY = list(day_range(date(2024, 5, 1), date(2024, 5, 31)))
+YESTERDAY = date(2024, 6, 19)
+MARCH = date(2024, 3, 5)
+
+
+@pytest.fixture
+def rest() -> Iterator[FakeBinance]:
+    """A REST host that has everything, and that nobody may ask."""
+    with serving() as rest:
+        rest.bars.update(t for day in MAY for t in minutes(day))
+        yield rest
+        assert rest.log == []
+
+
+@pytest.fixture
+def exchange(rest: FakeBinance, connect: Connect) -> BinanceExchange:
+    return connect(archive_only=True, rest_url=rest.url)
+
+
+def fetch(exchange: BinanceExchange, dataset: str, *days: date) -> list[FetchedDay]:
+    return list(exchange.fetch_days(dataset, BTC, days))
+
+
+def test_bars_and_premium_of_the_archive_are_whole(fake: FakeBinance, exchange: BinanceExchange) -> None:
+    fake.put_month("2024-05", [t for day in MAY for t in minutes(day)])
+    fake.put_premium(MAY[3], minutes(MAY[3]))
+    days = fetch(exchange, "bars_1m", MAY[0] - timedelta(days=1), *MAY)
+    assert days[0].reason == "before listing (first bar 2024-05-01 00:00 UTC)"
+    assert all(day.complete for day in days)
+    assert {day.rows.num_rows for day in days[1:]} == {1440}
+    assert exchange.first_day("bars_1m", BTC) == MAY[0]
+    without, whole = fetch(exchange, "premium_index", *MAY[2:4])
+    assert without.reason == "not published: premium_index begins at 2024-05-04 00:00 UTC"
+    assert (whole.complete, whole.rows.num_rows) == (True, 1440)
+
+
+def test_the_first_bar_is_told_by_the_first_file(fake: FakeBinance, exchange: BinanceExchange) -> None:
+    fake.put_day(MARCH, minutes(MARCH, 600))
+    (day,) = fetch(exchange, "bars_1m", MARCH)
+    assert (day.complete, day.gaps, day.rows.num_rows) == (True, (), 840)
+
+
+@pytest.mark.parametrize("dataset", ["bars_1m", "premium_index", "funding_rates", "open_interest", "long_short_ratios"])
+def test_what_is_not_in_the_archive_yet_is_empty_and_not_complete(
+    fake: FakeBinance, exchange: BinanceExchange, *, dataset: str
+) -> None:
+    fake.put_day(MARCH, minutes(MARCH))
+    fake.put_premium(MARCH, minutes(MARCH))
+    for day in fetch(exchange, dataset, YESTERDAY, fake.now.date()):
+        assert (day.rows.num_rows, day.complete, day.forgotten) == (0, False, True)
+        assert day.reason == "day not over" or day.reason.startswith("not in the archive yet, and only archives")
+
+
+def test_a_day_that_the_archive_never_got_is_final_after_a_while(fake: FakeBinance, exchange: BinanceExchange) -> None:
+    fake.put_day(MARCH, minutes(MARCH))
+    (day,) = fetch(exchange, "bars_1m", MARCH + timedelta(days=1))
+    assert (day.complete, day.forgotten, day.rows.num_rows) == (True, True, 0)
+    assert day.reason == "not published: the archive has no file for this day, and only archives are asked"
+
+
+def test_holes_of_a_file_are_gaps_once_nothing_else_will_come(fake: FakeBinance, exchange: BinanceExchange) -> None:
+    recent = date(2024, 6, 10)
+    for day in (MARCH, recent):
+        fake.put_day(day, minutes(day, 0, 100) + minutes(day, 163))
+    old, fresh = fetch(exchange, "bars_1m", MARCH, recent)
+    assert (old.complete, [gap.missing for gap in old.gaps]) == (True, [63])
+    assert (fresh.complete, [gap.missing for gap in fresh.gaps]) == (False, [63])
+    assert "only archives are" in fresh.reason
+
+
+def test_funding_and_metrics_come_from_their_files(fake: FakeBinance, exchange: BinanceExchange) -> None:
+    fake.put_day(MAY[0], minutes(MAY[0]))
+    first = datetime(2024, 5, 1, tzinfo=UTC)
+    fake.put_funding("2024-05", [(ms(first + timedelta(hours=8) * n), "0.0001") for n in range(93)])
+    for day in MAY[:2]:
+        fake.put_metrics(day, snapshots(day_start(day), 288))
+    assert [day.rows.num_rows for day in fetch(exchange, "funding_rates", *MAY)] == [3] * 31
+    for dataset in ("open_interest", "long_short_ratios"):
+        days = fetch(exchange, dataset, *MAY[:2])
+        assert [(day.rows.num_rows, day.complete) for day in days] == [(288, True)] * 2
+        assert exchange.first_day(dataset, BTC) == MAY[0]
+
+
+def test_the_clock_is_ours(fake: FakeBinance, exchange: BinanceExchange) -> None:
+    assert exchange.server_time() == fake.now
