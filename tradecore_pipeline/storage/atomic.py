@@ -5,6 +5,7 @@ import os
 import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 _TEMPORARY = ".tmp"
@@ -16,11 +17,13 @@ _KEYS = ("date=", "month=")
 def replacing(path: Path) -> Generator[Path]:
     """A temporary path in the same directory, to be written in the body and then renamed to ``path``.
 
-    Readers see the old file until the rename and the new one after it. What killed writers of ``path`` left behind
-    is removed first; an error in the body leaves ``path`` as it was.
+    Readers see the old file until the rename and the new one after it; an error in the body leaves ``path`` as it was.
+    The content is on disk before it has its name. The name itself may be taken back by a power cut: a day is then as
+    it was before, which its ledger entry (or the lack of one) shows, and is fetched again. Flushing directories, too,
+    would double the time of storing a day.
     """
     make_directory(path.parent)
-    _remove_stale(path)
+    _remove_stale(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_TEMPORARY}")
     try:
         yield temporary
@@ -28,7 +31,6 @@ def replacing(path: Path) -> Generator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    _flush(path.parent)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -72,13 +74,14 @@ def listed_names(directory: Path, suffix: str) -> list[str]:
     return sorted(name for name in names if name.endswith(suffix) and name.startswith(_KEYS))
 
 
-def _remove_stale(path: Path) -> None:
-    prefix = f".{path.name}."
-    for name in os.listdir(path.parent):  # noqa: PTH208 (likewise)
-        if name.startswith(prefix) and name.endswith(_TEMPORARY):
-            process = name.removeprefix(prefix).partition("-")[0]
-            if not (process.isdecimal() and _is_running(int(process))):
-                path.with_name(name).unlink(missing_ok=True)
+@cache
+def _remove_stale(directory: Path) -> None:
+    """Remove what killed writers left in ``directory``; once per process, since a directory may hold years of days."""
+    for name in os.listdir(directory):  # noqa: PTH208 (likewise)
+        if name.startswith(".") and name.endswith(_TEMPORARY):
+            process = name.rpartition(".")[0].rpartition(".")[2].partition("-")[0]
+            if process.isdecimal() and not _is_running(int(process)):
+                (directory / name).unlink(missing_ok=True)
 
 
 def _is_running(process: int) -> bool:
@@ -100,13 +103,13 @@ def _flush(path: Path) -> None:
 
 
 @contextmanager
-def exclusive(directory: Path) -> Generator[None]:
-    """Hold ``directory`` (made if need be) against every other process and thread that asks for it like this.
+def exclusive(lock: Path) -> Generator[None]:
+    """Hold ``lock``, an empty file made for this, against every other process and thread that asks for it like this.
 
     A killed holder lets go by itself.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    handle = os.open(directory, os.O_RDONLY)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(lock, os.O_RDONLY | os.O_CREAT, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

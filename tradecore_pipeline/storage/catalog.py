@@ -11,8 +11,8 @@ import duckdb
 import pandas as pd
 
 from tradecore_pipeline.domain.errors import UsageError
-from tradecore_pipeline.domain.instruments import Instrument
-from tradecore_pipeline.domain.tables import GAPS, MARKET_DATA
+from tradecore_pipeline.domain.instruments import EXCHANGES, Instrument
+from tradecore_pipeline.domain.tables import GAPS, LISTINGS, MARKET_DATA
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.storage.atomic import listed_names, replacing
 from tradecore_pipeline.storage.connection import first_line, literal, open_connection, to_frame
@@ -117,6 +117,8 @@ class Catalog:
         """
         shown = self.view(view)
         chosen = _one_timeframe(shown, timeframe)
+        if shown.table is LISTINGS:
+            raise UsageError(f"{view} has no days: ask for it with `tradecore instruments` or `tradecore sql`")
         if shown.table.name == GAPS.name:
             return self._gaps(instrument, start, end)
         return self._lake.read(shown.table, instrument, start, end, timeframe=chosen)
@@ -140,6 +142,9 @@ class Catalog:
             return to_frame(relation, GAPS.key).drop(columns="instrument")
 
     def _branches(self, view: View) -> list[Branch]:
+        if view.table is LISTINGS:
+            paths = [self.layout.listings(exchange) for exchange in EXCHANGES]
+            return [Branch(None, None, [str(path) for path in paths if path.exists()])]
         return [
             self._branch(view, instrument, timeframe)
             for instrument in self.instruments

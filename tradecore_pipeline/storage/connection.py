@@ -42,6 +42,7 @@ def duckdb_type(kind: pa.DataType) -> str:
     if pa.types.is_decimal(kind) or pa.types.is_floating(kind):
         return "DOUBLE"
     names = {pa.int64(): "BIGINT", pa.int32(): "INTEGER", pa.string(): "VARCHAR", pa.bool_(): "BOOLEAN"}
+    names[pa.date32()] = "DATE"
     return names[kind]
 
 

@@ -2,7 +2,16 @@
 
 from collections.abc import Iterator
 
-from tradecore_pipeline.domain.tables import BARS, BARS_1M, FUNDING_RATES, GAPS, OPEN_INTEREST, REGIMES, features_table
+from tradecore_pipeline.domain.tables import (
+    BARS,
+    BARS_1M,
+    GAPS,
+    LIQUIDATIONS,
+    LISTINGS,
+    MARKET_DATA,
+    REGIMES,
+    features_table,
+)
 from tradecore_pipeline.domain.time import TIMEFRAME_MINUTES, Timeframe
 from tradecore_pipeline.storage.views import View, all_views
 
@@ -27,7 +36,8 @@ place, so it can be open while everything runs. Open it read-only:
 It names the files by their absolute paths: open it on the machine it was made on, and open it anew to see new days. A
 query that meets a day in the instant it is replaced can fail with an odd error about its bytes: ask again.
 All times are UTC moments; say `SET TimeZone = 'UTC'` to see them so. Prices are stored exactly (`decimal128(18, 8)`)
-and shown as the nearest double. A view over no files is an empty table with the same columns."""
+and shown as the nearest double; a file holds each column of numbers at the smallest scale that is exact. A view over no
+files is an empty table with the same columns."""
 
 
 def tables_markdown() -> str:
@@ -37,12 +47,12 @@ def tables_markdown() -> str:
     shown = (
         (BARS_1M.name, views[BARS_1M.name]),
         (f"bars_<timeframe> ({', '.join(TIMEFRAME_MINUTES)}; the configured ones)", views[f"bars_{timeframes[0]}"]),
-        (FUNDING_RATES.name, views[FUNDING_RATES.name]),
-        (OPEN_INTEREST.name, views[OPEN_INTEREST.name]),
+        *((name, views[name]) for name in (*MARKET_DATA, LIQUIDATIONS.name) if name != BARS_1M.name),
         (features_table(()).name, views["features"]),
         (REGIMES.name, views[REGIMES.name]),
         ("forecast_scores", views["forecast_scores"]),
         (GAPS.name, views[GAPS.name]),
+        (LISTINGS.name, views[LISTINGS.name]),
     )
     return "\n".join([_INTRODUCTION, *(line for title, view in shown for line in _section(title, view))]) + "\n"
 
@@ -72,8 +82,10 @@ _DERIVED = {
 
 def _notes(view: View) -> str:
     notes = f" Key: `{view.table.key}`."
-    if view.table.perpetual_only:
-        notes += " Perpetual futures only."
+    if view.table.name in MARKET_DATA and view.table is not BARS_1M:
+        notes += " Perpetual futures only; docs/exchanges.md says which exchanges have it."
+    if view.table is LIQUIDATIONS:
+        notes += " Nothing records them yet."
     if view.table.name == GAPS.name:
         notes += " Gaps that touch across midnight are shown as one."
     if view.table.name == BARS.name:

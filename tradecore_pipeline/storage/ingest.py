@@ -1,16 +1,34 @@
-"""Storing one fetched day: rows, then gaps, then the ledger entry that commits both."""
+"""Storing one fetched day: rows, then gaps, then the ledger entry that commits both. What was there is never lost."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
-from tradecore_pipeline.domain.market_data import FetchedDay
-from tradecore_pipeline.domain.tables import MARKET_DATA
+import pyarrow as pa
+import pyarrow.compute
+
+from tradecore_pipeline.domain.errors import InvalidDataError
+from tradecore_pipeline.domain.market_data import FetchedDay, Gap
+from tradecore_pipeline.domain.tables import MARKET_DATA, Table
+from tradecore_pipeline.domain.time import day_start
+from tradecore_pipeline.quality.gaps import find_gaps
 from tradecore_pipeline.storage.atomic import exclusive
+from tradecore_pipeline.storage.differences import Difference, differences
 from tradecore_pipeline.storage.encoding import EncodedDay, encode_day
+from tradecore_pipeline.storage.failures import Failures
 from tradecore_pipeline.storage.lake import Lake
-from tradecore_pipeline.storage.ledger import Ledger, LedgerEntry
+from tradecore_pipeline.storage.ledger import Ledger, LedgerEntry, Version
+
+pc: Any = pyarrow.compute  # its functions are made at import, where no type checker sees them
 
 REPLACING = "the day was being replaced when its writer stopped: materialize it again"
+MOST_FILES = 20
+"""Files an entry names: a day that is recorded bit by bit would otherwise name one per visit."""
+
+_NO_SOURCE = "none"
+_ARCHIVE = "archive"
+_RANKS = {"rest": 2, "import": 1, _NO_SOURCE: 0}
+"""How far a source is trusted, archives (3) before all: their files carry checksums and can be asked for again."""
 
 
 def store_day(
@@ -22,6 +40,12 @@ def store_day(
     replacing a day by different rows, with an entry whose ``complete`` is false: in each case the next launch stores
     the day whole.
 
+    - Rows of a day that its source has forgotten (``FetchedDay.forgotten``, or an answer without any rows) stay: the
+      day becomes the union, and a stored row wins over a fetched one. A complete day that gains no row keeps its entry.
+    - A complete day whose rows are replaced by different ones keeps the hash of the old ones (``previous``).
+    - The same rows again leave the file and ``ingested_at`` as they are; the entry names the better of both sources,
+      and ``verified_at`` tells when an archive was found to agree.
+
     Args:
         lake: where the rows and gaps go.
         ledger: where the entry goes.
@@ -31,20 +55,43 @@ def store_day(
         launch: id of the launch that stores it.
 
     Raises:
-        InvalidDataError: the rows break the table's contract; nothing was stored.
+        InvalidDataError: the rows break the table's contract, or those to be kept cannot be read; nothing was stored.
         MixedHomeError: the home holds days of another market; nothing was stored.
     """
     table = MARKET_DATA[fetched.dataset]
     encoded = encode_day(table, fetched.day, fetched.rows)
-    entry = _entry(fetched, encoded, now=now, seconds=seconds, launch=launch)
     ledger.claim_market(fetched.market)
     # Two writers of one day would otherwise leave the rows of one under the entry of the other.
-    with exclusive(lake.layout.ledger_series(fetched.dataset, fetched.instrument)):
-        _reopen(ledger, entry)
-        lake.publish_encoded(table, fetched.instrument, fetched.day, encoded, timeframe=None)
-        lake.publish_gaps(fetched.dataset, fetched.instrument, day=fetched.day, gaps=fetched.gaps)
-        ledger.record(entry)
+    with exclusive(lake.layout.ledger_lock(fetched.dataset, fetched.instrument, fetched.day)):
+        old = ledger.get(fetched.dataset, fetched.instrument, fetched.day)
+        forgotten = fetched.forgotten or not encoded.rows
+        if forgotten:
+            fetched = _with_stored_rows(lake, table, fetched, old)
+            encoded = encode_day(table, fetched.day, fetched.rows)
+        difference = None if old is None else _difference(lake, table, fetched, encoded, old)
+        same = difference is not None and not difference
+        entry = _entry(fetched, encoded, now=now, seconds=seconds, launch=launch)
+        if old is not None:
+            entry = _again(entry, old, now=now) if same else replace(entry, previous=_previous(old, entry))
+        if old is not None and old.complete and same and forgotten:
+            entry = old
+        else:
+            _publish(lake, ledger, entry, old, rows=None if same else encoded)
+    Failures(lake.layout).clear(fetched.dataset, fetched.instrument, fetched.day)
     return entry
+
+
+def _publish(
+    lake: Lake, ledger: Ledger, entry: LedgerEntry, old: LedgerEntry | None, *, rows: EncodedDay | None
+) -> None:
+    """Write the rows (unless they are there already), the gaps, and then the entry that vouches for both."""
+    # No crash may leave the old entry vouching for what it does not describe.
+    if old is not None and old.complete and (old.sha256, old.gaps) != (entry.sha256, entry.gaps):
+        ledger.record(replace(old, complete=False, reason=REPLACING))
+    if rows is not None:
+        lake.publish_encoded(MARKET_DATA[entry.dataset], entry.instrument, entry.day, rows, timeframe=None)
+    lake.publish_gaps(entry.dataset, entry.instrument, day=entry.day, gaps=entry.gaps)
+    ledger.record(entry)
 
 
 def _entry(fetched: FetchedDay, encoded: EncodedDay, *, now: datetime, seconds: float, launch: str) -> LedgerEntry:
@@ -68,8 +115,99 @@ def _entry(fetched: FetchedDay, encoded: EncodedDay, *, now: datetime, seconds: 
     )
 
 
-def _reopen(ledger: Ledger, entry: LedgerEntry) -> None:
-    """Take back the old entry's ``complete`` before its rows change, so that no crash leaves it vouching for others."""
-    old = ledger.get(entry.dataset, entry.instrument, entry.day)
-    if old is not None and old.complete and (old.sha256, old.gaps) != (entry.sha256, entry.gaps):
-        ledger.record(replace(old, complete=False, reason=REPLACING))
+def _difference(
+    lake: Lake, table: Table, fetched: FetchedDay, encoded: EncodedDay, old: LedgerEntry
+) -> Difference | None:
+    """How the rows differ from the stored ones; None where the stored file is not the one of ``old``, or too old."""
+    if not lake.holds(table, old.instrument, old.day, sha256=old.sha256):
+        return None
+    if old.sha256 == encoded.sha256:
+        return Difference(0, 0, 0, None)
+    try:
+        stored = lake.rows(table, old.instrument, old.day)
+    except InvalidDataError:
+        return None  # stored before the table gained a column: whatever it holds, it is to be replaced
+    return differences(table, stored, fetched.rows)
+
+
+def _again(entry: LedgerEntry, old: LedgerEntry, *, now: datetime) -> LedgerEntry:
+    """The entry of a day that was found to have the rows of ``old``, whose file stays."""
+    kept = replace(
+        entry,
+        sha256=old.sha256,
+        ingested_at=old.ingested_at,
+        previous=old.previous,
+        verified_at=old.verified_at,
+        verified_source=old.verified_source,
+    )
+    if old.complete and not entry.complete:
+        # All there is was confirmed once; an answer that could not confirm it takes nothing back.
+        kept = replace(kept, complete=True, gaps=old.gaps, missing=old.missing, reason=old.reason)
+    if _rank(entry.source) < _rank(old.source):
+        return replace(kept, source=old.source, host=old.host, files=old.files)
+    if _rank(entry.source) == _rank(_ARCHIVE) and now > old.ingested_at:
+        return replace(kept, verified_at=now, verified_source=entry.source)
+    return kept
+
+
+def _previous(old: LedgerEntry, entry: LedgerEntry) -> tuple[Version, ...]:
+    """The versions that ``entry``, whose rows are not those of ``old``, leaves behind."""
+    final = old.complete or old.reason == REPLACING
+    if not (final and old.rows) or old.sha256 == entry.sha256:
+        return old.previous
+    return (*old.previous, Version(old.sha256, old.rows, old.source, old.ingested_at))
+
+
+def _with_stored_rows(lake: Lake, table: Table, fetched: FetchedDay, old: LedgerEntry | None) -> FetchedDay:
+    """``fetched`` with the rows that are stored of its day, which win over its own, and the gaps that remain."""
+    stored = _rows_to_keep(lake, table, fetched)
+    own = fetched.rows.select(table.schema.names).cast(table.schema)
+    new = own.filter(pc.invert(pc.is_in(own.column(table.key), value_set=stored.column(table.key))))
+    rows = pa.concat_tables([stored, new]).sort_by(table.key)
+    if not rows.num_rows:
+        return fetched
+    complete = fetched.complete or (old is not None and (old.complete or old.reason == REPLACING))
+    whole = replace(fetched, rows=rows, gaps=_gaps(table, fetched, rows, complete=complete), complete=complete)
+    if old is None or not stored.num_rows:
+        return whole
+    if rows.num_rows <= old.rows:
+        return replace(whole, source=old.source, host=old.host, files=old.files)
+    files = old.files + tuple(file for file in fetched.files if file not in old.files)
+    return replace(
+        whole,
+        source=_joined(old.source, fetched.source),
+        host=_joined(old.host, fetched.host),
+        files=files[-MOST_FILES:],
+    )
+
+
+def _rows_to_keep(lake: Lake, table: Table, fetched: FetchedDay) -> pa.Table:
+    path = lake.layout.day(table.name, fetched.instrument, fetched.day, timeframe=None)
+    if not path.exists():
+        return table.schema.empty_table()
+    try:
+        return lake.rows(table, fetched.instrument, fetched.day)
+    except InvalidDataError as error:
+        raise InvalidDataError(
+            f"{path} cannot be read, and {fetched.instrument.exchange} no longer serves that day: bring the file back "
+            "from a copy, or remove it to store what is left"
+        ) from error
+
+
+def _gaps(table: Table, fetched: FetchedDay, rows: pa.Table, *, complete: bool) -> tuple[Gap, ...]:
+    """What the day lacks, as far as it can be told: up to its last row while it is not complete."""
+    if table.step is None:
+        return ()
+    start = day_start(fetched.day)
+    end = start + timedelta(days=1) if complete else rows.column(table.key)[-1].as_py() + table.step
+    return find_gaps(rows.column(table.key), start=start, end=end, step=table.step)
+
+
+def _joined(left: str, right: str) -> str:
+    parts = [part for part in (*left.split("+"), *right.split("+")) if part != _NO_SOURCE]
+    return "+".join(dict.fromkeys(parts)) or _NO_SOURCE
+
+
+def _rank(source: str) -> int:
+    """The least trusted part of a joined source decides."""
+    return min(3 if part.startswith(_ARCHIVE) else _RANKS.get(part, 0) for part in source.split("+"))

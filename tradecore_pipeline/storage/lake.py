@@ -143,7 +143,8 @@ class Lake:
         """
         wanted = _wanted_columns(table, columns)
         frame = decode_days(table, self._paths(table, instrument, start, end, timeframe=timeframe), wanted)
-        frame = frame.loc[(frame.index >= start) & (frame.index < end)]
+        # The keys ascend: two searches instead of two comparisons per row and a copy.
+        frame = frame.iloc[slice(*frame.index.searchsorted(pd.DatetimeIndex([start, end])))]
         if table.name == BARS_1M.name and (columns is None or "ts_close" in columns):
             frame.insert(0, "ts_close", frame.index + timedelta(minutes=1))
         return frame
@@ -192,7 +193,8 @@ def _day_paths(directory: Path, start: datetime, end: datetime) -> list[str]:
         probed = [directory / day_name(day, PARQUET) for day in day_range(first, last)]
         return [str(path) for path in probed if path.exists()]
     names = listed_names(directory, PARQUET)
-    return [str(directory / name) for name in names if day_name(first, PARQUET) <= name <= day_name(last, PARQUET)]
+    oldest, newest = day_name(first, PARQUET), day_name(last, PARQUET)
+    return [f"{directory}/{name}" for name in names if oldest <= name <= newest]
 
 
 def _check_timeframe(table: Table, timeframe: Timeframe | None) -> None:

@@ -1,7 +1,7 @@
 """Where everything of a home lies: the only place that joins paths."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 from tradecore_pipeline.domain.instruments import Instrument
@@ -11,6 +11,7 @@ _DAY_PREFIX = "date="
 _MONTH_PREFIX = "month="
 PARQUET = ".parquet"
 JSON = ".json"
+_LOCKS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,16 @@ class Layout:
     def ledger(self) -> Path:
         """When and from where each day of market data was stored."""
         return self.root / "ledger"
+
+    @property
+    def failures(self) -> Path:
+        """Why days could not be stored: beside the ledger, since a failed day is not a stored one."""
+        return self.root / "failures"
+
+    @property
+    def alerts(self) -> Path:
+        """Runs that failed."""
+        return self.root / "alerts"
 
     @property
     def market_marker(self) -> Path:
@@ -71,6 +82,10 @@ class Layout:
         """What a service that we started prints."""
         return self.root / "logs" / f"{process}.log"
 
+    def alert(self, at: datetime, run_id: str) -> Path:
+        """The document of one failed run; names sort as the moments (UTC) do."""
+        return self.alerts / f"{at:%Y-%m-%dT%H%M%S.%f}-{run_id}{JSON}"
+
     def study(self, instrument: Instrument, month: date, *, timeframe: Timeframe) -> Path:
         """The journal of one month's tuning."""
         directory = _instrument_directory(self.studies / f"timeframe={timeframe}", instrument)
@@ -80,6 +95,14 @@ class Layout:
         """The page of a regime report that begins on ``day``."""
         name = f"regimes-{instrument.exchange}-{instrument.path_symbol}-{timeframe}-{day}.html"
         return self.root / "reports" / name
+
+    def coverage_report(self) -> Path:
+        """The page that shows what is stored, day by day."""
+        return self.root / "reports" / "coverage.html"
+
+    def listings(self, exchange: str) -> Path:
+        """The Parquet file with every instrument an exchange lists or once listed."""
+        return self.lake / "listings" / f"exchange={exchange}{PARQUET}"
 
     def series(self, table: str, instrument: Instrument, *, timeframe: Timeframe | None) -> Path:
         """The directory with one file per day (or month) of a table, or of a kind of document."""
@@ -109,6 +132,18 @@ class Layout:
     def ledger_day(self, dataset: str, instrument: Instrument, day: date) -> Path:
         """The ledger entry of one day of a dataset."""
         return self.ledger_series(dataset, instrument) / day_name(day, JSON)
+
+    def ledger_lock(self, dataset: str, instrument: Instrument, day: date) -> Path:
+        """The lock of one day and of a few others: as many days as there are locks can be stored at once."""
+        return self.ledger_series(dataset, instrument) / f".lock-{day.toordinal() % _LOCKS:02d}"
+
+    def failure_series(self, dataset: str, instrument: Instrument) -> Path:
+        """The directory with the failed days of one dataset."""
+        return _instrument_directory(self.failures / dataset, instrument)
+
+    def failure_day(self, dataset: str, instrument: Instrument, day: date) -> Path:
+        """The document of one failed day of a dataset."""
+        return self.failure_series(dataset, instrument) / day_name(day, JSON)
 
 
 def day_name(day: date, suffix: str) -> str:

@@ -10,7 +10,18 @@ from tradecore_pipeline.domain.errors import InvalidDataError, MixedHomeError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.market_data import REAL_MARKET, Gap, SourceFile
 from tradecore_pipeline.storage.atomic import create_bytes, listed_names, write_bytes
-from tradecore_pipeline.storage.layout import JSON, Layout
+from tradecore_pipeline.storage.layout import JSON, Layout, named_day
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Rows that a complete day had before its source restated them."""
+
+    sha256: str
+    """Of the Parquet file that held them."""
+    rows: int
+    source: str
+    ingested_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +44,16 @@ class LedgerEntry:
     complete: bool
     reason: str
     ingested_at: datetime
+    """When these rows were first stored."""
     seconds: float
     launch: str
     """Id of the launch that stored it."""
+    previous: tuple[Version, ...] = ()
+    """What the day held before it was restated, newest last; empty for a day that never was."""
+    verified_at: datetime | None = None
+    """When a later fetch from an archive found these very rows; None if none did."""
+    verified_source: str = ""
+    """Where that fetch found them."""
 
 
 class Ledger:
@@ -43,6 +61,8 @@ class Ledger:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
+        self._claimed: str | None = None
+        """The market that was found, or made, to be this home's: it never changes."""
 
     def record(self, entry: LedgerEntry) -> None:
         """Replace the entry of one day."""
@@ -58,6 +78,10 @@ class Ledger:
         """The entries of every stored day, in order."""
         directory = self.layout.ledger_series(dataset, instrument)
         return [_read(directory / name, instrument) for name in listed_names(directory, JSON)]
+
+    def days(self, dataset: str, instrument: Instrument) -> list[date]:
+        """Every stored day, complete or not, in order; told from the entries' names alone."""
+        return [named_day(name) for name in listed_names(self.layout.ledger_series(dataset, instrument), JSON)]
 
     def first_day(self, dataset: str, instrument: Instrument) -> date | None:
         """The day the exchange's history begins, if ingestion has met it: the day before is complete and empty."""
@@ -89,6 +113,8 @@ class Ledger:
         Raises:
             MixedHomeError: it is a home of another market already.
         """
+        if self._claimed == market:
+            return
         marker = self.layout.market_marker
         if not marker.exists():
             create_bytes(marker, _json({"market": self._market_of_days() or market}))
@@ -98,6 +124,7 @@ class Ledger:
                 f"this home ({self.layout.root}) holds days of {_market_name(held)}; "
                 f"for days of {_market_name(market)} use another TRADECORE_HOME"
             )
+        self._claimed = market
 
     def _market_of_days(self) -> str | None:
         """What the first ledger entry that is found says: for a home that lost its marker."""
@@ -138,6 +165,9 @@ def _encode(entry: LedgerEntry) -> bytes:
             "ingested_at": entry.ingested_at.isoformat(),
             "seconds": entry.seconds,
             "launch": entry.launch,
+            "previous": [[v.sha256, v.rows, v.source, v.ingested_at.isoformat()] for v in entry.previous],
+            "verified_at": None if entry.verified_at is None else entry.verified_at.isoformat(),
+            "verified_source": entry.verified_source,
         }
     )
 
@@ -153,6 +183,13 @@ def _read(path: Path, instrument: Instrument) -> LedgerEntry:
         )
         fields["files"] = tuple(SourceFile(url, sha256) for url, sha256 in fields["files"])
         fields["ingested_at"] = datetime.fromisoformat(fields["ingested_at"])
+        # Entries written before restatements and verifications were kept have none of these.
+        fields["previous"] = tuple(
+            Version(sha256, rows, source, datetime.fromisoformat(at))
+            for sha256, rows, source, at in fields.get("previous", ())
+        )
+        verified = fields.get("verified_at")
+        fields["verified_at"] = None if verified is None else datetime.fromisoformat(verified)
         return LedgerEntry(**fields)
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidDataError(f"{path} is not a ledger entry: remove it and materialize that day again") from error

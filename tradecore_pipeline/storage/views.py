@@ -8,10 +8,10 @@ from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.tables import (
     BARS,
     BARS_1M,
-    FUNDING_RATES,
     GAPS,
+    LIQUIDATIONS,
+    LISTINGS,
     MARKET_DATA,
-    OPEN_INTEREST,
     REGIMES,
     Table,
     features_table,
@@ -30,7 +30,8 @@ _SCORE_COLUMNS = ("ts_open", "log_score", "har_log_score")
 class Branch:
     """The files that hold one instrument's rows of one timeframe (or of none)."""
 
-    instrument: Instrument
+    instrument: Instrument | None
+    """None for a table whose rows name their instrument themselves."""
     timeframe: Timeframe | None
     paths: Sequence[str]
 
@@ -55,6 +56,8 @@ class View:
         stored = [(column.name, duckdb_type(column.type)) for column in shown]
         if self.table.name == BARS_1M.name:
             stored.insert(1, ("ts_close", _TIMESTAMP))
+        if self.table is LISTINGS:
+            return tuple(stored)
         leading = [("instrument", "VARCHAR"), ("timeframe", "VARCHAR")]
         return (*leading[: 1 + self.shows_timeframe], *stored)
 
@@ -67,14 +70,19 @@ class View:
         return _merged_gaps(selected) if self.table.name == GAPS.name else selected
 
     def _branch(self, branch: Branch) -> str:
-        constants = f"{literal(str(branch.instrument))} AS instrument"
+        constants = "" if branch.instrument is None else f"{literal(str(branch.instrument))} AS instrument, "
         if self.shows_timeframe:
-            constants += f", {literal(str(branch.timeframe))} AS timeframe"
-        # Feature files made before a feature was added lack its column: there it is null.
-        by_name = ", union_by_name = true" if self.table.name == "features" else ""
+            constants += f"{literal(str(branch.timeframe))} AS timeframe, "
+        # Files hold the same column at scales of their own. Without a schema the first file's would be everybody's,
+        # and digits would be lost. Feature files made before a feature was added lack its column: there it is null.
+        fields = ", ".join(
+            f"{literal(name)}: {{name: {literal(name)}, type: {literal(kind)}, default_value: NULL}}"
+            for name, kind in self._stored_columns()
+            if name in self.table.schema.names
+        )
         return (
-            f"SELECT {constants}, * "  # noqa: S608 (paths and names are quoted)
-            f"FROM read_parquet({text_list(branch.paths)}, hive_partitioning = false{by_name})"
+            f"SELECT {constants}* "  # noqa: S608 (paths and names are quoted)
+            f"FROM read_parquet({text_list(branch.paths)}, hive_partitioning = false, schema = MAP {{{fields}}})"
         )
 
     def _stored_columns(self) -> list[tuple[str, str]]:
@@ -94,12 +102,13 @@ def all_views(timeframes: Sequence[Timeframe], feature_names: Sequence[str]) -> 
     return (
         View(BARS_1M.name, BARS_1M, (None,)),
         *(View(f"bars_{timeframe}", BARS, (timeframe,)) for timeframe in timeframes),
-        View(FUNDING_RATES.name, FUNDING_RATES, (None,)),
-        View(OPEN_INTEREST.name, OPEN_INTEREST, (None,)),
+        *(View(table.name, table, (None,)) for table in MARKET_DATA.values() if table is not BARS_1M),
+        View(LIQUIDATIONS.name, LIQUIDATIONS, (None,)),
         View("features", features_table(feature_names), several, shows_timeframe=True),
         View(REGIMES.name, REGIMES, several, shows_timeframe=True, only=_REGIME_COLUMNS),
         View("forecast_scores", REGIMES, several, shows_timeframe=True, only=_SCORE_COLUMNS),
         View(GAPS.name, GAPS, (None,)),
+        View(LISTINGS.name, LISTINGS, (None,)),
     )
 
 

@@ -2,8 +2,8 @@
 
 import hashlib
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from threading import Event
@@ -13,15 +13,15 @@ import pytest
 
 from tradecore_pipeline.domain.errors import InvalidDataError, MixedHomeError
 from tradecore_pipeline.domain.market_data import FetchedDay, Gap
-from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES, OPEN_INTEREST
+from tradecore_pipeline.domain.tables import BARS_1M
 from tradecore_pipeline.domain.time import day_start
 from tradecore_pipeline.storage import atomic
-from tradecore_pipeline.storage.coverage import CoverageRow, coverage
+from tradecore_pipeline.storage.coverage import coverage
 from tradecore_pipeline.storage.ingest import store_day
 from tradecore_pipeline.storage.lake import Lake
 from tradecore_pipeline.storage.layout import Layout
 from tradecore_pipeline.storage.ledger import Ledger, LedgerEntry
-from tradecore_pipeline_tests.storage.days import BTC, DAY, NOW, SPOT, fetched, funding, minute_bars, open_interest
+from tradecore_pipeline_tests.storage.days import BTC, DAY, NOW, fetched, minute_bars
 
 
 class KilledError(BaseException):
@@ -39,6 +39,8 @@ def _gap(day: date, first: int, last: int) -> Gap:
 
 WITH_GAP = fetched(minute_bars(count=1430), gaps=(_gap(DAY, 1430, 1439),))
 REPAIRED = fetched(minute_bars())
+RECORDED = replace(fetched(minute_bars(count=300), complete=False), source="rest", forgotten=True)
+LATER = replace(fetched(minute_bars().slice(900, 540)), source="archive-daily", forgotten=True)
 
 
 def _files(layout: Layout) -> dict[str, bytes]:
@@ -63,27 +65,37 @@ def test_storing_a_day_twice_is_storing_it_once(lake: Lake, ledger: Ledger, layo
     assert _files(layout) == before
 
 
-def _kill_at(step: int) -> Callable[..., Any]:
-    """The flush to disk, and a kill instead of the ``step``-th of them: each write has three or more."""
+def _killing(patch: pytest.MonkeyPatch, step: int) -> None:
+    """A kill instead of the ``step``-th flush to disk, or right after the ``step``-th renaming, whichever comes."""
     calls = iter(range(10_000))
-    flush = atomic._flush
+    flush, rename = atomic._flush, Path.replace
 
     def flush_or_die(path: Path) -> None:
         if next(calls) == step:
             raise KilledError
         flush(path)
 
-    return flush_or_die
+    def rename_and_die(path: Path, target: Path) -> Path:
+        moved = rename(path, target)
+        if next(calls) == step:
+            raise KilledError
+        return moved
+
+    patch.setattr(atomic, "_flush", flush_or_die)
+    patch.setattr(Path, "replace", rename_and_die)
 
 
-@pytest.mark.parametrize("before", [None, WITH_GAP])
-def test_a_kill_at_any_flush_leaves_a_day_that_the_next_launch_makes_whole(
-    tmp_path: Path, before: FetchedDay | None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(None, REPAIRED), (WITH_GAP, REPAIRED), (RECORDED, LATER), (replace(RECORDED, complete=True), LATER)],
+)
+def test_a_kill_at_any_flush_or_renaming_leaves_a_day_that_the_next_launch_makes_whole(
+    tmp_path: Path, before: FetchedDay | None, after: FetchedDay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = Layout(tmp_path / "whole")
     if before is not None:
         _store(Lake(whole), Ledger(whole), before)
-    _store(Lake(whole), Ledger(whole), REPAIRED)
+    final = _store(Lake(whole), Ledger(whole), after).rows
     kills = 0
     for step in range(100):
         layout = Layout(tmp_path / str(step))
@@ -91,24 +103,24 @@ def test_a_kill_at_any_flush_leaves_a_day_that_the_next_launch_makes_whole(
         if before is not None:
             _store(lake, ledger, before)
         with monkeypatch.context() as patch:
-            patch.setattr(atomic, "_flush", _kill_at(step))
+            _killing(patch, step)
             try:
-                _store(lake, ledger, REPAIRED)
+                _store(lake, ledger, after)
             except KilledError:
                 kills += 1
             else:
                 break
-        _check_survivor(lake, ledger, before)
-        _store(lake, ledger, REPAIRED)
+        _check_survivor(lake, ledger, before, final)
+        _store(lake, ledger, after)
         assert _files(layout) == _files(whole)
     assert kills >= 6
 
 
-def _check_survivor(lake: Lake, ledger: Ledger, before: FetchedDay | None) -> None:
+def _check_survivor(lake: Lake, ledger: Ledger, before: FetchedDay | None, final: int) -> None:
     start = day_start(DAY)
     rows = len(lake.read(BARS_1M, BTC, start, start + timedelta(days=1)))
     entry = ledger.get("bars_1m", BTC, DAY)
-    assert rows in ({0, 1440} if before is None else {1430, 1440})
+    assert rows in {0 if before is None else before.rows.num_rows, final}
     if entry is not None and entry.complete:
         assert entry.rows == rows, "a complete entry vouches for rows that are not there"
     if before is not None:
@@ -162,23 +174,6 @@ def test_history_begins_where_a_complete_day_before_it_was_empty(lake: Lake, led
     _store(lake, ledger, fetched(empty, day=DAY - timedelta(days=1)))
     assert ledger.first_day("bars_1m", BTC) == DAY
     assert ledger.first_day("funding_rates", BTC) is None
-
-
-def test_coverage_counts_days_rows_and_minutes_and_a_gap_over_midnight_once(lake: Lake, ledger: Ledger) -> None:
-    after = DAY + timedelta(days=1)
-    before_listing = fetched(BARS_1M.schema.empty_table(), day=DAY - timedelta(days=1))
-    second = fetched(minute_bars(after).slice(5), day=after, gaps=(_gap(after, 0, 4),), complete=False)
-    for day in (before_listing, WITH_GAP, second):
-        _store(lake, ledger, day)
-    oi_gap = Gap(day_start(DAY) + timedelta(minutes=1430), day_start(DAY) + timedelta(minutes=1435), 2)
-    _store(lake, ledger, fetched(open_interest(count=286), table=OPEN_INTEREST, gaps=(oi_gap,)))
-    _store(lake, ledger, fetched(funding(), table=FUNDING_RATES))
-    assert coverage(ledger, [BTC, SPOT]) == [
-        CoverageRow(BTC, "bars_1m", DAY, after, days=3, rows=1430 + 1435, missing_minutes=15, gaps=1),
-        CoverageRow(BTC, "funding_rates", DAY, DAY, days=1, rows=3, missing_minutes=0, gaps=0),
-        CoverageRow(BTC, "open_interest", DAY, DAY, days=1, rows=286, missing_minutes=10, gaps=1),
-        CoverageRow(SPOT, "bars_1m", None, None, days=0, rows=0, missing_minutes=0, gaps=0),
-    ]
 
 
 def test_two_writers_of_one_day_leave_the_rows_and_the_entry_of_the_same_one(
