@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 import tomllib
 from collections.abc import Mapping
 from functools import cached_property
@@ -14,7 +15,9 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from pydantic_settings.sources import TomlConfigSettingsSource
 
 from tradecore_pipeline.domain.errors import SettingsError, UsageError
-from tradecore_pipeline.domain.instruments import SUPPORTED_EXCHANGES, Instrument
+from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.offers import OFFERS, offered
+from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES, MARKET_DATA, OPEN_INTEREST
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.features.registry import FEATURE_NAMES
 from tradecore_pipeline.models.inputs import FEATURES, LEAST_LSTM_BARS
@@ -46,8 +49,9 @@ def _parse_instrument(text: str) -> str:
         instrument = Instrument.parse(text)
     except UsageError as error:
         raise ValueError(str(error)) from error
-    if instrument.exchange not in SUPPORTED_EXCHANGES:
-        raise ValueError(f"{text}: only {', '.join(SUPPORTED_EXCHANGES)} is supported so far")
+    if not offered(instrument):
+        kinds = ", ".join(OFFERS[instrument.exchange])
+        raise ValueError(f"{text}: of {instrument.exchange} there is only {kinds} (docs/exchanges.md)")
     return str(instrument)
 
 
@@ -96,8 +100,23 @@ class Settings(BaseSettings):
     """The host of Binance's futures endpoints."""
     binance_spot_rest_url: Url = "https://api.binance.com"
     """The host of Binance's spot endpoints."""
+    bybit_rest_url: Url = "https://api.bybit.com"
+    """The host of Bybit's endpoints."""
+    okx_rest_url: Url = "https://www.okx.com"
+    """The host of OKX's endpoints; it says where its bulk files lie."""
+    hyperliquid_rest_url: Url = "https://api.hyperliquid.xyz"
+    """The host of HyperLiquid's endpoints."""
+    datasets: Names = (BARS_1M.name, FUNDING_RATES.name, OPEN_INTEREST.name)
+    """What a backfill without --datasets and the hourly schedule fetch, comma-separated; the others by name only."""
+    archive_only: bool = False
+    """Ask archives of files only, never an API: for networks that an exchange's API does not serve."""
     download_workers: Positive = 4
-    """Files fetched at once."""
+    """Files or pages fetched at once, per exchange."""
+    request_share: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """The part of each host's request limits that all our processes on this machine use together."""
+    budget_dir: Path | None = None
+    """Where those processes keep count, for all homes together, since exchanges count by address; by default a folder
+    of this user in the system's temporary one."""
     http_timeout_seconds: Positive = 20
     """Seconds without an answer after which a request is given up."""
     http_retries: Positive = 4
@@ -146,6 +165,14 @@ class Settings(BaseSettings):
     @classmethod
     def _check_instruments(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(_parse_instrument(text) for text in value))
+
+    @field_validator("datasets")
+    @classmethod
+    def _check_datasets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in MARKET_DATA:
+                raise ValueError(f"unknown dataset {name!r}: choose from {', '.join(MARKET_DATA)}")
+        return tuple(dict.fromkeys(value))
 
     @field_validator("timeframes")
     @classmethod
@@ -268,6 +295,17 @@ class Settings(BaseSettings):
         if self.binance_archive_url == Settings.model_fields["binance_archive_url"].default:
             return "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
         return self.binance_archive_url
+
+    @property
+    def budgets(self) -> Path:
+        """The folder of the request budgets."""
+        return self.budget_dir or Path(tempfile.gettempdir()) / f"tradecore-budgets-{os.getuid()}"
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The addresses of exchanges, by setting."""
+        names = [name for name in type(self).model_fields if name.endswith("_url")]
+        return {name: getattr(self, name) for name in names} | {"binance_archive_listing_url": self.archive_listing_url}
 
     @property
     def mlflow_uri(self) -> str:

@@ -32,6 +32,14 @@ ONE_DAY = timedelta(days=1)
 CUT = date(2025, 2, 14)
 """The first day that tests of causality take away."""
 
+ADDRESSES = (
+    "binance_archive_url",
+    "binance_rest_url",
+    "binance_spot_rest_url",
+    "bybit_rest_url",
+    "okx_rest_url",
+    "hyperliquid_rest_url",
+)
 SMALL: dict[str, Any] = {
     "training_window_bars": {"1h": 480},
     "hmm_restarts": 2,
@@ -45,14 +53,13 @@ SMALL: dict[str, Any] = {
 
 def small_settings(home: Path, url: str, **more: Any) -> Settings:
     """Settings under which a month is trained in a second, over the exchange at ``url``."""
-    addresses = {"binance_archive_url": url, "binance_rest_url": url, "binance_spot_rest_url": url}
-    return Settings.load(**{"home": home, **addresses, **SMALL, **more})
+    own = {"home": home, "budget_dir": home.parent / "budgets", "request_share": 1.0}
+    return Settings.load(**{**own, **dict.fromkeys(ADDRESSES, url), **SMALL, **more})
 
 
 def variables(settings: Settings) -> dict[str, str]:
     """The same settings as environment variables, for commands."""
-    urls = ("binance_archive_url", "binance_rest_url", "binance_spot_rest_url")
-    names = (*urls, "home", "mlflow_tracking_uri", "simulator_port", *SMALL)
+    names = (*ADDRESSES, "home", "budget_dir", "request_share", "mlflow_tracking_uri", "simulator_port", *SMALL)
     values = {name: value for name in names if (value := getattr(settings, name)) is not None}
     texts = {name: json.dumps(v) if isinstance(v, dict) else str(v) for name, v in values.items()}
     lists = {"instruments": ",".join(settings.instruments), "timeframes": ",".join(settings.timeframes)}

@@ -84,8 +84,9 @@ def test_an_impossible_value_names_its_variable_in_one_line(
 
 
 @pytest.mark.parametrize("exchange", sorted(set(EXCHANGES) - {"binance"}))
-def test_an_exchange_that_is_not_built_yet_is_refused(exchange: str) -> None:
-    with pytest.raises(SettingsError, match=f"{exchange}:BTC/USDT: only binance is supported so far"):
+def test_every_exchange_serves_perpetuals_and_spot_only_where_it_is_offered(exchange: str) -> None:
+    assert Settings.load(instruments=(f"{exchange}:BTC/USDT:USDT",)).parsed_instruments[0].exchange == exchange
+    with pytest.raises(SettingsError, match=f"{exchange}:BTC/USDT: of {exchange} there is only perpetual"):
         Settings.load(instruments=("binance:BTC/USDT", f"{exchange}:BTC/USDT"))
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from tradecore_pipeline.domain.offers import OFFERS
 from tradecore_pipeline.features.docs import features_page
 from tradecore_pipeline.settings import PREFIX, TOML_FILE, Settings
 from tradecore_pipeline.storage.docs import tables_markdown
@@ -28,6 +29,14 @@ unknown or impossible setting stops every command with a line that names it.
 | name | variable | type | default | meaning |
 |---|---|---|---|---|
 """
+
+
+_EXCHANGES = """# What each exchange publishes
+
+Written from `tradecore_pipeline/domain/offers.py` by `make docs`; a test keeps it so. The dates are what is known
+today: which days there really are is decided by the archive's listing and the exchange's own answers, day by day. A day
+that an exchange does not publish is stored with zero rows and its reason. Units are the same everywhere: volume and
+open interest in coins (one side), funding as a fraction per settlement."""
 
 
 def settings_page() -> str:
@@ -82,7 +91,7 @@ def _type_name(kind: Any) -> str:
         return "table of whole numbers"
     if origin in {types.UnionType, typing.Union}:
         return " or ".join(_type_name(one) for one in arguments if one is not types.NoneType)
-    return {int: "whole number", float: "number", str: "text", Path: "folder"}[kind]
+    return {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "folder"}[kind]
 
 
 def _default(field: FieldInfo) -> str:
@@ -91,6 +100,8 @@ def _default(field: FieldInfo) -> str:
         return "none"
     if value is PydanticUndefined:
         return "needed"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     if isinstance(value, tuple):
         return f"`{','.join(value)}`"
     if isinstance(value, dict):
@@ -98,7 +109,18 @@ def _default(field: FieldInfo) -> str:
     return f"`{value}`"
 
 
+def exchanges_page() -> str:
+    """docs/exchanges.md: what each exchange publishes."""
+    lines = [_EXCHANGES]
+    for exchange, kinds in OFFERS.items():
+        for market_type, offers in kinds.items():
+            lines += [f"\n## {exchange}, {market_type}\n", "| dataset | history | from |", "|---|---|---|"]
+            lines += [f"| `{name}` | {offer.history} | {offer.sources} |" for name, offer in offers.items()]
+    return "\n".join(lines) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "exchanges.md": exchanges_page,
     "settings.md": settings_page,
     "tables.md": tables_markdown,
     "features.md": features_page,

@@ -2,7 +2,7 @@
 
 import typer
 
-from tradecore_pipeline.cli import data, demo, services, work
+from tradecore_pipeline.cli import bring, data, demo, market, services, work
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -13,6 +13,11 @@ app = typer.Typer(
 
 app.command()(demo.demo)
 app.command()(work.backfill)
+app.command()(market.update)
+app.command()(market.repair)
+app.command()(market.verify)
+app.command("import")(bring.import_)
+app.command()(market.instruments)
 app.command()(work.train)
 app.command()(work.predict)
 app.command()(work.run)

@@ -23,9 +23,11 @@ from tradecore_pipeline.cli.output import (
 from tradecore_pipeline.domain.errors import UsageError
 from tradecore_pipeline.domain.time import day_start, parse_day, utc_now
 from tradecore_pipeline.features.registry import FEATURE_NAMES
+from tradecore_pipeline.serving.coverage_report import write_coverage_report
 from tradecore_pipeline.serving.regime_report import write_report
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.storage.catalog import Catalog
+from tradecore_pipeline.storage.coverage import State
 from tradecore_pipeline.storage.coverage import coverage as coverage_rows
 from tradecore_pipeline.storage.export import export_table
 from tradecore_pipeline.storage.layout import Layout
@@ -41,20 +43,37 @@ OptionalTimeframe = Annotated[str, typer.Option("--timeframe", help="Where the t
 TableArgument = Annotated[str, typer.Argument(metavar="TABLE", help="bars_1m, bars_1h, regimes, ... (docs/tables.md)")]
 
 _COVERAGE_COLUMNS = ("instrument", "dataset", "first", "last", "days", "rows", "missing_minutes", "gaps")
+_STATE_COLUMNS = tuple(f"{state.replace(' ', '_')}_days" for state in State)
 _FORMATS = ("parquet", "csv", "feather")
 
 
-def coverage(*, json: JsonFlag = False) -> None:
-    """What is stored, by instrument and dataset: extent, rows, and what the exchange did not publish."""
+def coverage(
+    *,
+    html: Annotated[bool, typer.Option("--html", help="Also write a calendar of all days as one HTML page.")] = False,
+    out: OutOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """What is stored, by instrument and dataset: extent, rows, gaps, and how its days stand (done, failed, ...)."""
     settings = Settings.load()
+    layout = Layout(settings.home)
+    page: Path | None = None
     rows = [
-        {name: getattr(row, name) for name in _COVERAGE_COLUMNS}
-        for row in coverage_rows(Ledger(Layout(settings.home)), settings.parsed_instruments)
+        {name: getattr(row, name) for name in (*_COVERAGE_COLUMNS, *_STATE_COLUMNS)}
+        for row in coverage_rows(Ledger(layout), settings.parsed_instruments)
+        if row.dataset in settings.datasets or row.days or row.failed_days
     ]
+    if html or out is not None:
+        page = write_coverage_report(layout, settings.parsed_instruments, generated_at=utc_now(), path=out)
+        note(f"coverage: {page}")
     if json:
-        print_json({"coverage": rows})
+        print_json({"coverage": rows, **({} if page is None else {"report": str(page)})})
         return
-    print_table(_COVERAGE_COLUMNS, [[row[name] for name in _COVERAGE_COLUMNS] for row in rows])
+    stated = [name for name in _STATE_COLUMNS if any(row[name] for row in rows)]
+    titles = [*_COVERAGE_COLUMNS, *(name.removesuffix("_days").replace("_", " ") for name in stated)]
+    print_table(
+        titles,
+        [[row[name] for name in (*_COVERAGE_COLUMNS, *stated)] for row in rows if row["days"] or row["failed_days"]],
+    )
 
 
 def sql(

@@ -48,9 +48,7 @@ def demo_environment(settings: Settings, url: str) -> dict[str, str]:
         "TRADECORE_HOME": str(demo_home(settings)),
         "TRADECORE_INSTRUMENTS": str(INSTRUMENT),
         "TRADECORE_TIMEFRAMES": TIMEFRAME.name,
-        "TRADECORE_BINANCE_ARCHIVE_URL": url,
-        "TRADECORE_BINANCE_REST_URL": url,
-        "TRADECORE_BINANCE_SPOT_REST_URL": url,
+        **{f"TRADECORE_{name.upper()}": url for name in settings.urls},
     }
 
 

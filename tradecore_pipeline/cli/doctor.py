@@ -10,9 +10,11 @@ from datetime import timedelta
 from tradecore_pipeline.cli.services import free_port
 from tradecore_pipeline.defs.resources import Adapters
 from tradecore_pipeline.domain.errors import TradecoreError
+from tradecore_pipeline.domain.instruments import PERPETUAL, SPOT
 from tradecore_pipeline.domain.time import utc_now
 from tradecore_pipeline.exchanges.http import Endpoint, probe
 from tradecore_pipeline.settings import PREFIX, Settings
+from tradecore_pipeline.storage.alerts import alerts
 from tradecore_pipeline.storage.layout import Layout
 from tradecore_pipeline.storage.ledger import Ledger
 
@@ -46,7 +48,8 @@ def run_checks(settings: Settings) -> list[Check]:
         _disk(settings),
         *(_port(name, port) for name, port in ports),
         *_sources(settings),
-        _clock(settings),
+        *_clocks(settings),
+        _failures(settings),
     ]
 
 
@@ -89,33 +92,59 @@ def _port(name: str, port: int) -> Check:
 
 
 def _sources(settings: Settings) -> list[Check]:
-    sources = [
-        ("listing", settings.archive_listing_url, "BINANCE_ARCHIVE_LISTING_URL", "?prefix=data/&delimiter=/"),
-        ("futures REST", settings.binance_rest_url, "BINANCE_REST_URL", "/fapi/v1/time"),
-        ("spot REST", settings.binance_spot_rest_url, "BINANCE_SPOT_REST_URL", "/api/v3/time"),
-    ]
-    if settings.binance_archive_url != settings.archive_listing_url:
-        sources.insert(0, ("archive", settings.binance_archive_url, "BINANCE_ARCHIVE_URL", _PROBED_FILE))
+    kinds = {(instrument.exchange, instrument.market_type) for instrument in settings.parsed_instruments}
+    exchanges = {exchange for exchange, _ in kinds}
+    sources: list[tuple[str, str, str]] = []
+    if "binance" in exchanges:
+        sources.append(("archive", "binance_archive_url", _PROBED_FILE))
+        sources.append(("listing", "binance_archive_listing_url", "?prefix=data/&delimiter=/"))
+    apis = {
+        ("binance", PERPETUAL): ("binance futures", "binance_rest_url", "/fapi/v1/time"),
+        ("binance", SPOT): ("binance spot", "binance_spot_rest_url", "/api/v3/time"),
+        ("bybit", PERPETUAL): ("bybit", "bybit_rest_url", "/v5/market/time"),
+        ("okx", PERPETUAL): ("okx", "okx_rest_url", "/api/v5/public/time"),
+    }
+    if not settings.archive_only:
+        sources += [api for kind, api in apis.items() if kind in kinds]
+    # HyperLiquid answers to POST alone: the clock's check below asks it.
     return [_source(settings, *source) for source in sources]
 
 
-def _source(settings: Settings, name: str, url: str, variable: str, path: str) -> Check:
+def _source(settings: Settings, name: str, setting: str, path: str) -> Check:
     timeout = min(_PROBE_SECONDS, settings.http_timeout_seconds)
-    found = probe(Endpoint(url, PREFIX + variable), path, timeout_seconds=timeout)
+    url = settings.urls[setting]
+    found = probe(Endpoint(url, PREFIX + setting.upper()), path, timeout_seconds=timeout)
     return Check(name, found.ok, f"{url}: {found.explanation}")
 
 
-def _clock(settings: Settings) -> Check:
+def _clocks(settings: Settings) -> list[Check]:
     adapters = Adapters(settings)
+    return [_clock(adapters, name) for name in sorted({one.exchange for one in settings.parsed_instruments})]
+
+
+def _clock(adapters: Adapters, exchange: str) -> Check:
+    name = f"{exchange} clock"
     try:
-        off = abs(utc_now() - adapters.exchange("binance").server_time())
+        off = abs(utc_now() - adapters.exchange(exchange).server_time())
     except TradecoreError:
-        return Check("clock", passed=True, detail="not compared: the exchange does not answer", needed=False)
+        return Check(name, passed=True, detail=f"not compared: {exchange} does not answer", needed=False)
     if off <= _CLOCK_TOLERANCE:
-        return Check("clock", passed=True, detail=f"{off.total_seconds():.1f} s from the exchange's", needed=False)
+        return Check(name, passed=True, detail=f"{off.total_seconds():.1f} s from this machine's", needed=False)
     return Check(
-        "clock",
+        name,
         passed=False,
-        detail=f"{off.total_seconds():.0f} s from the exchange's: set this machine's clock (a simulator's may stand)",
+        detail=f"{off.total_seconds():.0f} s from this machine's: set its clock (a simulator's may stand)",
         needed=False,
     )
+
+
+def _failures(settings: Settings) -> Check:
+    try:
+        newest = alerts(Layout(settings.home))
+    except TradecoreError as error:
+        return Check("failed runs", passed=False, detail=str(error), needed=False)
+    if not newest:
+        return Check("failed runs", passed=True, detail="none", needed=False)
+    last = newest[0]
+    detail = f"{len(newest)}, the last at {last.at:%Y-%m-%d %H:%M} UTC: {last.what}: {last.reason}"
+    return Check("failed runs", passed=False, detail=detail, needed=False)

@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
@@ -68,6 +68,7 @@ class StageProgress:
     def __init__(self) -> None:
         self._progress: Progress | None = None
         self._task: Any = None
+        self._seen: Callable[[str], object] | None = None
 
     @contextmanager
     def stage(self, title: str, total: int) -> Generator[None]:
@@ -91,7 +92,18 @@ class StageProgress:
             finally:
                 self._progress = None
 
-    def advance(self, _key: str) -> None:
+    @contextmanager
+    def watching(self, seen: Callable[[str], object]) -> Generator[None]:
+        """Hand each partition key that is done to ``seen`` while the body works."""
+        self._seen = seen
+        try:
+            yield
+        finally:
+            self._seen = None
+
+    def advance(self, key: str) -> None:
         """One more partition is done."""
+        if self._seen is not None:
+            self._seen(key)
         if self._progress is not None:
             self._progress.update(self._task, advance=1, refresh=False)

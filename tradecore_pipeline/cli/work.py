@@ -18,6 +18,7 @@ from tradecore_pipeline.cli.session import Session
 from tradecore_pipeline.domain.errors import MissingInputError, MixedHomeError, NotEnoughHistoryError, UsageError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.market_data import REAL_MARKET
+from tradecore_pipeline.domain.offers import offered, offered_table
 from tradecore_pipeline.domain.tables import BARS, BARS_1M, MARKET_DATA
 from tradecore_pipeline.domain.time import (
     FIRST_DAY,
@@ -34,7 +35,7 @@ from tradecore_pipeline.domain.time import (
 from tradecore_pipeline.settings import Settings
 
 DatasetsOption = Annotated[
-    str, typer.Option(metavar="A,B", help="Any of bars_1m, funding_rates, open_interest; by default all it has.")
+    str, typer.Option(metavar="A,B", help="Any of docs/exchanges.md; by default those of TRADECORE_DATASETS.")
 ]
 FromMonth = Annotated[str, typer.Option("--from", metavar="YYYY-MM", help="First month.")]
 ToMonth = Annotated[str, typer.Option("--to", metavar="YYYY-MM", help="Last month, included.")]
@@ -46,21 +47,27 @@ def backfill(
     last: ToDay,
     datasets: DatasetsOption = "",
     *,
+    archive_only: Annotated[
+        bool, typer.Option("--archive-only", help="Ask archives of files only: where an API is geo-blocked.")
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Ingest market data by day: skips what is done, resumes what was cut."""
-    settings = Settings.load()
+    settings = Settings.load(**({"archive_only": True} if archive_only else {}))
     which = settings.instrument(instrument)
-    days = _days(first, last)
-    names = _datasets(which, datasets)
+    days = requested_days(first, last)
+    names = chosen_datasets(settings, which, datasets)
     with Session(settings) as session:
         report = {name: ingest(session, which, name, days) for name in names}
         result = {"instrument": str(which), "datasets": report, "seconds": session.seconds.get("market_data", 0.0)}
     for name, row in report.items():
+        waiting = f", {row['incomplete']} days not complete yet" if row["incomplete"] else ""
         note(
             f"{name}: {row['fetched']} days fetched, {row['skipped']} were done, {row['rows']} rows, "
-            f"{row['missing']} missing"
+            f"{row['missing']} missing{waiting}"
         )
+        if (listed := row["first"]) is not None and listed > days[0]:
+            note(f"{name}: the exchange has none before {listed}; days before it hold no rows and say why")
     if json:
         print_json(result)
 
@@ -91,7 +98,7 @@ def predict(
     """Publish regimes and forecasts by day, each by the models of its month."""
     settings = Settings.load()
     which, length = settings.instrument(instrument), settings.timeframe(timeframe)
-    days = _days(first, last)
+    days = requested_days(first, last)
     with Session(settings) as session:
         publish(session, which, length, days)
         result = {"instrument": str(which), "timeframe": str(length), "days": len(days), "seconds": session.seconds}
@@ -109,7 +116,7 @@ def run(
     """
     settings = Settings.load()
     which, length = settings.instrument(instrument), settings.timeframe(timeframe)
-    days = _days(first, last)
+    days = requested_days(first, last)
     with Session(settings) as session:
         result = run_chain(session, which, length, days)
     note(f"{result['months']} months trained, {result['days']} days published")
@@ -121,7 +128,7 @@ def run_chain(
     session: Session, instrument: Instrument, timeframe: Timeframe, days: list[date], *, last_months: int | None = None
 ) -> dict[str, Any]:
     """Ingest ``days``, then train and predict every month of theirs with enough history (or the last few of them)."""
-    for name in _datasets(instrument, ""):
+    for name in chosen_datasets(session.settings, instrument, ""):
         ingest(session, instrument, name, days)
     prepare(session, instrument, timeframe, days)
     months = _trainable(session, instrument, timeframe, list(month_range(days[0], days[-1])))
@@ -139,13 +146,13 @@ def run_chain(
     }
 
 
-def ingest(session: Session, instrument: Instrument, dataset: str, days: list[date]) -> dict[str, int]:
+def ingest(session: Session, instrument: Instrument, dataset: str, days: list[date]) -> dict[str, Any]:
     """Fetch and store those of ``days`` that are not done; counts over all of them."""
-    from tradecore_pipeline.defs import market_data  # noqa: PLC0415 (Dagster takes a second to import)
+    from tradecore_pipeline.defs import ingestion  # noqa: PLC0415 (Dagster takes a second to import)
 
-    _check_market(session)
-    ledger, key = session.adapters.ledger, market_data.asset_key(dataset)
-    intact = market_data.intact_entries(session.adapters, MARKET_DATA[dataset], instrument, days)
+    check_market(session, instrument.exchange)
+    ledger, key = session.adapters.ledger, ingestion.asset_key(dataset)
+    intact = ingestion.intact_entries(session.adapters, MARKET_DATA[dataset], instrument, days)
     done = {entry.day for entry in intact if entry.complete}
     unmarked = session.unmarked(key, instrument, days)
     wanted = [day for day in days if day not in done or day in unmarked]
@@ -158,6 +165,8 @@ def ingest(session: Session, instrument: Instrument, dataset: str, days: list[da
         "skipped": len([day for day in days if day in done]),
         "rows": sum(e.rows for e in entries),
         "missing": sum(e.missing for e in entries),
+        "incomplete": len([e for e in entries if not e.complete]),
+        "first": min((e.day for e in entries if e.rows), default=None),
     }
 
 
@@ -222,29 +231,41 @@ def _trainable(session: Session, instrument: Instrument, timeframe: Timeframe, m
     return trainable
 
 
-def _check_market(session: Session) -> None:
-    """Refuse to ask the live exchange on behalf of a home of simulated days, before anything is fetched."""
+def check_market(session: Session, exchange: str) -> None:
+    """Refuse to ask the live exchange on behalf of a home of simulated days, before anything is fetched.
+
+    Raises:
+        MixedHomeError: one of the exchange's addresses is the live one.
+    """
     held = session.adapters.ledger.market()
-    default = Settings.model_fields["binance_archive_url"].default
-    if held is not None and held != REAL_MARKET and session.settings.binance_archive_url == default:
-        raise MixedHomeError(
-            f"{session.settings.home} holds days of a {held} market and the live archive was asked for: "
-            "set TRADECORE_HOME to another folder, or the TRADECORE_BINANCE_*_URL addresses to the simulator"
-        )
+    if held is None or held == REAL_MARKET:
+        return
+    for name, field in Settings.model_fields.items():
+        own = name.startswith(f"{exchange}_") and name.endswith("_url") and field.default is not None
+        if own and getattr(session.settings, name) == field.default:
+            raise MixedHomeError(
+                f"{session.settings.home} holds days of a {held} market and live {exchange} ({field.default}) would be "
+                f"asked: set TRADECORE_HOME to another folder, or TRADECORE_{name.upper()} to the simulator"
+            )
 
 
-def _datasets(instrument: Instrument, text: str) -> list[str]:
-    known = [name for name, table in MARKET_DATA.items() if instrument.is_perpetual or not table.perpetual_only]
-    names = [part.strip() for part in text.split(",") if part.strip()] or known
+def chosen_datasets(settings: Settings, instrument: Instrument, text: str) -> list[str]:
+    """The datasets that ``text`` names, or those of the settings that ``instrument`` can have.
+
+    Raises:
+        UsageError: one is unknown, or the instrument cannot have it.
+    """
+    known = [table.name for table in offered(instrument)]
+    names = [part.strip() for part in text.split(",") if part.strip()] or [n for n in settings.datasets if n in known]
     for name in names:
         if name not in MARKET_DATA:
             raise UsageError(f"unknown dataset {name!r}: choose from {', '.join(MARKET_DATA)}")
-        if name not in known:
-            raise UsageError(f"{instrument} is spot and has no {name}: choose from {', '.join(known)}")
+        offered_table(name, instrument)
     return [name for name in known if name in names]
 
 
-def _days(first: str, last: str) -> list[date]:
+def requested_days(first: str, last: str) -> list[date]:
+    """Every day from ``first`` to ``last``, which must be days that there are partitions for."""
     start, end, today = parse_day(first), parse_day(last), utc_now().date()
     if start > end:
         raise UsageError(f"--from {start} is after --to {end}: swap them")

@@ -6,10 +6,11 @@ from datetime import date, timedelta
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from tradecore_pipeline.defs import feature_days, features, market_data, regimes, training, tuning
+from tradecore_pipeline.defs import feature_days, features, ingestion, regimes, training, tuning
 from tradecore_pipeline.defs.resources import Adapters
 from tradecore_pipeline.domain.instruments import Instrument
-from tradecore_pipeline.domain.tables import BARS, BARS_1M, MARKET_DATA, REGIMES, Table
+from tradecore_pipeline.domain.offers import offered
+from tradecore_pipeline.domain.tables import BARS, BARS_1M, REGIMES, Table
 from tradecore_pipeline.domain.time import Timeframe, add_months, day_range, month_of, month_range
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.storage.ledger import LedgerEntry
@@ -83,7 +84,7 @@ def hourly_request(
     if first is None:
         return dg.SkipReason(f"{instrument} has no days yet: launch a first backfill")
     last = min(today, first + (adapters.settings.days_per_run - 1) * _ONE_DAY)
-    assets = [market_data.asset_key(table.name) for table in _datasets(instrument)]
+    assets = [ingestion.asset_key(table.name) for table in _datasets(adapters, instrument)]
     for timeframe in adapters.settings.parsed_timeframes:
         assets += [features.asset_key(timeframe, name) for name in (BARS.name, feature_days.FEATURES.name)]
         if set(month_range(first, last)) <= modelled_months(instance, instrument, timeframe):
@@ -93,7 +94,9 @@ def hourly_request(
 
 def oldest_incomplete_day(adapters: Adapters, instrument: Instrument, today: date) -> date | None:
     """The first day since ingestion began that a dataset of the instrument lacks; None if nothing was ever ingested."""
-    begun = [entries for t in _datasets(instrument) if (entries := adapters.ledger.entries(t.name, instrument))]
+    begun = [
+        entries for t in _datasets(adapters, instrument) if (entries := adapters.ledger.entries(t.name, instrument))
+    ]
     return min((_first_incomplete(entries, today) for entries in begun), default=None)
 
 
@@ -102,8 +105,8 @@ def _first_incomplete(entries: Sequence[LedgerEntry], today: date) -> date:
     return next((day for day in day_range(entries[0].day, today) if day not in complete), today)
 
 
-def _datasets(instrument: Instrument) -> list[Table]:
-    return [table for table in MARKET_DATA.values() if instrument.is_perpetual or not table.perpetual_only]
+def _datasets(adapters: Adapters, instrument: Instrument) -> list[Table]:
+    return [table for table in offered(instrument) if table.name in adapters.settings.datasets]
 
 
 def modelled_months(instance: dg.DagsterInstance, instrument: Instrument, timeframe: Timeframe) -> set[date]:

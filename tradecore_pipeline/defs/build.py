@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from tradecore_pipeline.defs import automation, checks, features, market_data, regimes, training, tuning
+from tradecore_pipeline.defs import alerts, automation, checks, features, market_data, regimes, repair, training, tuning
 from tradecore_pipeline.defs.partitions import make_partitions
 from tradecore_pipeline.defs.resources import RESOURCE, Adapters
 from tradecore_pipeline.settings import Settings
@@ -12,7 +12,8 @@ def build_definitions(settings: Settings, adapters: Adapters) -> dg.Definitions:
     """Every asset, check and schedule for ``settings``, working through ``adapters``."""
     partitions = make_partitions(settings.parsed_instruments)
     stages = [stage.build(settings, partitions) for stage in (market_data, features, tuning, training, regimes)]
+    more = (repair.build(settings), alerts.build(adapters))
     shared = dg.Definitions(resources={RESOURCE: adapters}, executor=dg.in_process_executor)
     return dg.Definitions.merge(
-        *stages, checks.build(settings, partitions), automation.build(settings, adapters), shared
+        *stages, checks.build(settings, partitions), automation.build(settings, adapters), *more, shared
     )

@@ -7,7 +7,7 @@ import dagster as dg
 import pyarrow as pa
 from dagster_duckdb import DuckDBResource
 
-from tradecore_pipeline.defs import features, market_data, regimes
+from tradecore_pipeline.defs import features, ingestion, regimes
 from tradecore_pipeline.defs.partitions import Partitions
 from tradecore_pipeline.defs.resources import Adapters
 from tradecore_pipeline.domain.tables import BARS, BARS_1M, MARKET_DATA, REGIMES, Table
@@ -31,12 +31,12 @@ def build(settings: Settings, partitions: Partitions) -> dg.Definitions:
     """The display-only checks, each on the newest stored week of its table."""
     checks: list[dg.AssetChecksDefinition] = []
     for table in MARKET_DATA.values():
-        if table.perpetual_only and partitions.perpetual_days is None:
+        if table.name not in partitions.datasets:
             continue
-        checks.append(_rows_check(market_data.asset_key(table.name), table, None, schema_problems))
+        checks.append(_rows_check(ingestion.asset_key(table.name), table, None, schema_problems))
         if table.step is not None:
             checks.append(_gap_check(table))
-    checks.append(_rows_check(market_data.asset_key(BARS_1M.name), BARS_1M, None, ohlc_problems))
+    checks.append(_rows_check(ingestion.asset_key(BARS_1M.name), BARS_1M, None, ohlc_problems))
     for timeframe in settings.parsed_timeframes:
         checks.append(_rows_check(features.asset_key(timeframe, BARS.name), BARS, timeframe, ohlc_problems))
         checks.append(_rows_check(regimes.asset_key(timeframe), REGIMES, timeframe, schema_problems))
@@ -69,7 +69,7 @@ def _rows_check(
 
 def _gap_check(table: Table) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=market_data.asset_key(table.name),
+        asset=ingestion.asset_key(table.name),
         name="gaps",
         description=f"Lists what the exchange did not publish in the newest {_DAYS} days: facts, not faults.",
     )

@@ -8,15 +8,15 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from tradecore_pipeline.defs import market_data
+from tradecore_pipeline.defs import ingestion
 from tradecore_pipeline.defs.days import DailyTable, first_listed_day, known_until, require_days
 from tradecore_pipeline.defs.feature_days import FEATURE_MONTH, FEATURES, month_coverage, warm_up_days
 from tradecore_pipeline.defs.partitions import (
     Partitions,
-    perpetuals_only,
     same_instrument,
     split_keys,
     stretches,
+    those_with,
 )
 from tradecore_pipeline.defs.resources import Adapters, guarded, missing_days, report
 from tradecore_pipeline.domain.instruments import Instrument
@@ -55,7 +55,7 @@ def _bars_asset(timeframe: Timeframe, settings: Settings, partitions: Partitions
 
     @dg.asset(
         key=asset_key(timeframe, BARS.name),
-        deps=[dg.AssetDep(market_data.asset_key(BARS_1M.name), partition_mapping=same_instrument(first_offset=-1))],
+        deps=[dg.AssetDep(ingestion.asset_key(BARS_1M.name), partition_mapping=same_instrument(first_offset=-1))],
         kinds={"parquet", "numpy"},
         description=f"{timeframe} bars aggregated from the 1-minute bars, with the realized variance of their minutes. "
         "A bar without minutes is absent; `minutes` says how many went into each.",
@@ -77,12 +77,14 @@ def _features_asset(timeframe: Timeframe, settings: Settings, partitions: Partit
     table = DailyTable(FEATURES, timeframe, plot="volatility_14")
     reach = -warm_up_days(timeframe)
     deps = [dg.AssetDep(asset_key(timeframe, BARS.name), partition_mapping=same_instrument(first_offset=reach))]
-    if partitions.perpetual_days is not None:
-        sources = perpetuals_only(partitions.instruments, first_offset=reach)
-        deps += [
-            dg.AssetDep(market_data.asset_key(table.name), partition_mapping=sources)
-            for table in (FUNDING_RATES, OPEN_INTEREST)
-        ]
+    deps += [
+        dg.AssetDep(
+            ingestion.asset_key(table.name),
+            partition_mapping=those_with(table.name, partitions.instruments, first_offset=reach),
+        )
+        for table in (FUNDING_RATES, OPEN_INTEREST)
+        if table.name in partitions.datasets
+    ]
 
     @dg.asset(
         key=asset_key(timeframe, FEATURES.name),

@@ -51,6 +51,19 @@ def materialize(
             raise _failure(result)
 
 
+def run_job(definitions: dg.Definitions, instance: dg.DagsterInstance, name: str, config: Mapping[str, Any]) -> None:
+    """Run the job called ``name`` in this process.
+
+    Raises:
+        TradecoreError: it failed; the message is its own.
+        KeyboardInterrupt: somebody pressed Ctrl-C; what was finished before is kept.
+    """
+    job = definitions.resolve_job_def(name)
+    result = job.execute_in_process(instance=instance, raise_on_error=False, run_config={**_SILENT, **config})
+    if not result.success:
+        raise _failure(result)
+
+
 def _failure(result: dg.ExecuteInProcessResult) -> TradecoreError:
     for event in result.all_events:
         if not event.is_step_failure:
@@ -60,7 +73,7 @@ def _failure(result: dg.ExecuteInProcessResult) -> TradecoreError:
             raise KeyboardInterrupt
         if data.user_failure_data is not None and data.user_failure_data.description:
             kind = data.user_failure_data.metadata.get("error")
-            cause = UsageError if kind is not None and kind.value in _USAGE else TradecoreError
+            cause = UsageError if kind is not None and kind.value in _names(UsageError) else TradecoreError
             return cause(data.user_failure_data.description)
         return TradecoreError(
             f"{event.step_key} failed unexpectedly: {_root_cause(data.error)} (run {result.run_id} in the UI has the "
@@ -86,4 +99,6 @@ def _chain(error: SerializableErrorInfo | None) -> list[SerializableErrorInfo]:
     return causes
 
 
-_USAGE = {c.__name__ for c in (UsageError, *UsageError.__subclasses__())}
+def _names(error: type[Exception]) -> set[str]:
+    """An error's name and those of all that derive from it."""
+    return {error.__name__}.union(*(_names(derived) for derived in error.__subclasses__()))

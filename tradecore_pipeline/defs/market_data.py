@@ -1,37 +1,52 @@
 """Stage market_data: what the exchange published, one day of one instrument at a time."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
+from tradecore_pipeline.defs.ingestion import STAGE, asset_key, ingest_days, keep_rule
 from tradecore_pipeline.defs.partitions import Partitions, split_keys
 from tradecore_pipeline.defs.plots import sparkline
 from tradecore_pipeline.defs.resources import Adapters, guarded, launch_id, report
-from tradecore_pipeline.domain.instruments import Instrument
-from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES, OPEN_INTEREST, Table
+from tradecore_pipeline.domain.tables import (
+    BARS_1M,
+    FUNDING_RATES,
+    LONG_SHORT_RATIOS,
+    MARKET_DATA,
+    OPEN_INTEREST,
+    PREMIUM_INDEX,
+    Table,
+)
 from tradecore_pipeline.domain.time import day_start
 from tradecore_pipeline.settings import Settings
-from tradecore_pipeline.storage.ingest import store_day
 from tradecore_pipeline.storage.ledger import LedgerEntry
-
-STAGE = "market_data"
 
 _DESCRIPTIONS = {
     BARS_1M.name: """Closed 1-minute bars.
 
-From the exchange's archive (checksummed daily or monthly zips, about two days late) and from REST for what the archive
-does not have yet. Every row is validated before it is stored. A minute that the exchange did not publish is recorded in
-the gap ledger and never filled. Zero rows with a reason means: before listing, or not published.""",
+From the exchange's archive where it has one (checksummed daily or monthly zips, about two days late) and from REST for
+what the archive does not have. Every row is validated before it is stored. A minute that the exchange did not publish
+is recorded in the gap ledger and never filled. Zero rows with a reason means: before listing, or not published.""",
     FUNDING_RATES.name: """Funding settlements of perpetuals (fraction of the position's value; longs pay if positive).
 
-From the monthly archive files, and from REST for the months that have none yet.""",
-    OPEN_INTEREST.name: """Open contracts, one side, every five minutes.
+From monthly archive files where there are any, and from REST. The interval is told by the settlements themselves: it
+differs between instruments, and changes.""",
+    OPEN_INTEREST.name: """Open contracts, one side, in coins, every five minutes.
 
-History comes from the archive's daily `metrics` files. REST serves only the last 30 days.""",
+Binance: the archive's daily `metrics` files, since REST serves only the last 30 days. Bybit: REST, from listing. OKX:
+as long as it keeps them. HyperLiquid publishes no history: each fetch of today records a snapshot.""",
+    PREMIUM_INDEX.name: """1-minute bars of the premium index: how far the perpetual trades above its index.
+
+Funding follows it. From Binance's archive and REST; not among the datasets that schedules fetch by default.""",
+    LONG_SHORT_RATIOS.name: """How accounts and takers are positioned, every five minutes.
+
+From Binance's `metrics` files; not among the datasets that schedules fetch by default.""",
 }
+_SHOWN = 5
+"""Most sources that a day's page names."""
+_FRESH = dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=3), fail_window=timedelta(hours=26))
+"""The hourly schedule misses a few hours without harm; a day without any run needs a person."""
 
 
 class IngestConfig(dg.Config):
@@ -42,17 +57,11 @@ class IngestConfig(dg.Config):
     finished day again fetches it again, resuming a killed backfill does not."""
 
 
-def asset_key(dataset: str) -> dg.AssetKey:
-    """The asset that stores ``dataset``."""
-    return dg.AssetKey([STAGE, dataset])
-
-
 def build(settings: Settings, partitions: Partitions) -> dg.Definitions:
     """The market-data assets of these settings."""
-    assets = [_asset(BARS_1M, partitions.days, settings)]
-    if partitions.perpetual_days is not None:
-        assets += [_asset(table, partitions.perpetual_days, settings) for table in (FUNDING_RATES, OPEN_INTEREST)]
-    return dg.Definitions(assets=assets)
+    return dg.Definitions(
+        assets=[_asset(MARKET_DATA[name], days, settings) for name, days in partitions.datasets.items()]
+    )
 
 
 def _asset(table: Table, days: dg.MultiPartitionsDefinition, settings: Settings) -> dg.AssetsDefinition:
@@ -64,6 +73,7 @@ def _asset(table: Table, days: dg.MultiPartitionsDefinition, settings: Settings)
         kinds={"parquet"},
         owners=["team:market-data"],
         pool=STAGE,
+        freshness_policy=_FRESH if table.name in settings.datasets else None,
         description=_DESCRIPTIONS[table.name],
     )
     def ingest(context: dg.AssetExecutionContext, config: IngestConfig, adapters: dg.ResourceParam[Adapters]) -> None:
@@ -77,51 +87,6 @@ def _asset(table: Table, days: dg.MultiPartitionsDefinition, settings: Settings)
     return ingest
 
 
-def intact_entries(
-    adapters: Adapters, table: Table, instrument: Instrument, days: Sequence[date]
-) -> Iterator[LedgerEntry]:
-    """The ledger's entries of ``days`` whose files are as they were stored: a lost or torn file is no stored day."""
-    for day in days:
-        entry = adapters.ledger.get(table.name, instrument, day)
-        if entry is not None and adapters.lake.holds(table, instrument, day, sha256=entry.sha256):
-            yield entry
-
-
-def keep_rule(launch: str, *, keep_stored: bool) -> Callable[[LedgerEntry], bool]:
-    """Which stored days need not be fetched again."""
-    return lambda entry: entry.complete and (keep_stored or entry.launch == launch)
-
-
-def ingest_days(
-    adapters: Adapters,
-    table: Table,
-    instrument: Instrument,
-    days: Sequence[date],
-    *,
-    launch: str,
-    keep: Callable[[LedgerEntry], bool],
-) -> Iterator[LedgerEntry]:
-    """Fetch and store ``days``, yielding each day's ledger entry once it is safely on disk; kept days come first."""
-    stored = {entry.day: entry for entry in intact_entries(adapters, table, instrument, days) if keep(entry)}
-    yield from stored.values()
-    wanted = [day for day in days if day not in stored]
-    if not wanted:
-        return
-    exchange = adapters.exchange(instrument.exchange)
-    started = time.monotonic()
-    for fetched in exchange.fetch_days(table.name, instrument, wanted):
-        # Days are fetched ahead: what a day took is the time since the one before it was handed over.
-        before, started = started, time.monotonic()
-        yield store_day(
-            adapters.lake,
-            adapters.ledger,
-            fetched,
-            now=adapters.clock(),
-            seconds=round(started - before, 3),
-            launch=launch,
-        )
-
-
 def day_metadata(adapters: Adapters, table: Table, entry: LedgerEntry) -> dict[str, Any]:
     """What a person wants to see of a stored day."""
     metadata: dict[str, Any] = {
@@ -133,14 +98,44 @@ def day_metadata(adapters: Adapters, table: Table, entry: LedgerEntry) -> dict[s
         "market": entry.market,
         "seconds": entry.seconds,
         "sha256": entry.sha256,
+        **_links(adapters, table, entry),
+        **_remarks(entry),
     }
-    if entry.reason:
-        metadata["reason"] = entry.reason
-    if entry.gaps:
-        lines = [f"| {g.first_missing:%H:%M} | {g.last_missing:%H:%M} | {g.missing} |" for g in entry.gaps]
-        metadata["gaps"] = dg.MetadataValue.md("\n".join(["| first | last | missing |", "|---|---|---|", *lines]))
     if table is BARS_1M and entry.rows > 1:
         start = day_start(entry.day)
         bars = adapters.lake.read(table, entry.instrument, start, start + timedelta(days=1), columns=["close"])
         metadata["close"] = sparkline(bars["close"].tolist(), f"close, {bars['close'].min()} to {bars['close'].max()}")
     return metadata
+
+
+def _links(adapters: Adapters, table: Table, entry: LedgerEntry) -> dict[str, dg.MetadataValue]:
+    """Where the day lies, how to look into it, and where it was taken from."""
+    path = adapters.layout.day(table.name, entry.instrument, entry.day, timeframe=None)
+    sources = [f"- [{file.url.rpartition('/')[2][:80]}]({file.url})" for file in entry.files[:_SHOWN]]
+    links: dict[str, dg.MetadataValue] = {
+        "file": dg.MetadataValue.path(str(path)),
+        "query": dg.MetadataValue.md(f'`tradecore sql "{_day_query(table, entry)}"`'),
+    }
+    return links | ({"taken from": dg.MetadataValue.md("\n".join(sources))} if sources else {})
+
+
+def _remarks(entry: LedgerEntry) -> dict[str, str | dg.MetadataValue]:
+    """What is not as usual about the day."""
+    remarks: dict[str, str | dg.MetadataValue] = {"reason": entry.reason} if entry.reason else {}
+    if entry.gaps:
+        lines = [f"| {g.first_missing:%H:%M} | {g.last_missing:%H:%M} | {g.missing} |" for g in entry.gaps]
+        remarks["gaps"] = dg.MetadataValue.md("\n".join(["| first | last | missing |", "|---|---|---|", *lines]))
+    if entry.previous:
+        lines = [
+            f"- `{v.sha256[:12]}`, {v.rows} rows from {v.source}, {v.ingested_at:%Y-%m-%d}" for v in entry.previous
+        ]
+        remarks["restated"] = dg.MetadataValue.md("\n".join(["What the day held before:", "", *lines]))
+    return remarks
+
+
+def _day_query(table: Table, entry: LedgerEntry) -> str:
+    after = entry.day + timedelta(days=1)
+    return (
+        f"FROM {table.name} WHERE instrument = '{entry.instrument}' AND {table.key} >= '{entry.day}' "
+        f"AND {table.key} < '{after}'"
+    )

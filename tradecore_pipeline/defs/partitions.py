@@ -1,6 +1,6 @@
 """Partitions: what a day and a month of an instrument are to Dagster, and how they map onto each other."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
@@ -8,6 +8,8 @@ from itertools import pairwise
 import dagster as dg
 
 from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.offers import offering
+from tradecore_pipeline.domain.tables import MARKET_DATA
 from tradecore_pipeline.domain.time import FIRST_DAY, add_months, month_of
 
 FIRST_MONTH = month_of(FIRST_DAY)
@@ -22,20 +24,19 @@ class Partitions:
 
     instruments: tuple[Instrument, ...]
     days: dg.MultiPartitionsDefinition
-    perpetual_days: dg.MultiPartitionsDefinition | None
-    """The same for perpetuals only; None where none is configured."""
+    datasets: Mapping[str, dg.MultiPartitionsDefinition]
+    """The days of each market-data table, for the instruments that can have it; others are absent."""
     months: dg.MultiPartitionsDefinition
 
 
 def make_partitions(instruments: Sequence[Instrument]) -> Partitions:
     """The partitions for these instruments; today and the current month exist, too (``end_offset=1``)."""
-    perpetuals = [i for i in instruments if i.is_perpetual]
     days = dg.DailyPartitionsDefinition(start_date=FIRST_DAY.isoformat(), end_offset=1)
     months = dg.MonthlyPartitionsDefinition(start_date=FIRST_MONTH.isoformat(), end_offset=1)
     return Partitions(
         instruments=tuple(instruments),
         days=_by_instrument(days, instruments),
-        perpetual_days=_by_instrument(days, perpetuals) if perpetuals else None,
+        datasets={name: _by_instrument(days, some) for name in MARKET_DATA if (some := offering(name, instruments))},
         months=_by_instrument(months, instruments),
     )
 
@@ -66,8 +67,8 @@ def same_instrument(*, first_offset: int = 0, last_offset: int = 0) -> dg.MultiP
     )
 
 
-def perpetuals_only(instruments: Sequence[Instrument], *, first_offset: int) -> dg.MultiPartitionMapping:
-    """Like ``same_instrument`` from ``first_offset`` to 0, onto a table that only perpetuals have."""
+def those_with(dataset: str, instruments: Sequence[Instrument], *, first_offset: int) -> dg.MultiPartitionMapping:
+    """Like ``same_instrument`` from ``first_offset`` to 0, onto a table that only some of ``instruments`` have."""
     return dg.MultiPartitionMapping(
         {
             DATE: dg.DimensionPartitionMapping(
@@ -75,7 +76,7 @@ def perpetuals_only(instruments: Sequence[Instrument], *, first_offset: int) -> 
                 dg.TimeWindowPartitionMapping(start_offset=first_offset, allow_nonexistent_upstream_partitions=True),
             ),
             INSTRUMENT: dg.DimensionPartitionMapping(
-                INSTRUMENT, dg.StaticPartitionMapping({str(i): str(i) for i in instruments if i.is_perpetual})
+                INSTRUMENT, dg.StaticPartitionMapping({str(i): str(i) for i in offering(dataset, instruments)})
             ),
         }
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, datetime
 from functools import cached_property
 from typing import Any
 
@@ -10,18 +10,22 @@ import dagster as dg
 
 from tradecore_pipeline.defs.instance import PID_TAG, this_process
 from tradecore_pipeline.defs.partitions import stretches
-from tradecore_pipeline.domain.errors import MissingInputError, TradecoreError
+from tradecore_pipeline.domain.errors import MissingInputError, SourceUnavailableError, TradecoreError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.time import Clock, utc_now
 from tradecore_pipeline.exchanges import make_exchange
+from tradecore_pipeline.exchanges.access import Access
 from tradecore_pipeline.exchanges.base import Exchange
+from tradecore_pipeline.exchanges.days import trusted_now
 from tradecore_pipeline.features.registry import FEATURE_NAMES
 from tradecore_pipeline.model_registry import ModelRegistry
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.storage.catalog import Catalog
+from tradecore_pipeline.storage.failures import Failures
 from tradecore_pipeline.storage.lake import Lake
 from tradecore_pipeline.storage.layout import Layout
 from tradecore_pipeline.storage.ledger import Ledger
+from tradecore_pipeline.storage.listings import Listings
 
 Progress = Callable[[str], None]
 """Called with a partition key as soon as that partition is done."""
@@ -51,6 +55,14 @@ class Adapters:
         return Ledger(self.layout)
 
     @cached_property
+    def failures(self) -> Failures:
+        return Failures(self.layout)
+
+    @cached_property
+    def listings(self) -> Listings:
+        return Listings(self.layout)
+
+    @cached_property
     def catalog(self) -> Catalog:
         return Catalog(
             self.layout,
@@ -66,19 +78,29 @@ class Adapters:
     def exchange(self, name: str) -> Exchange:
         """The exchange called ``name``, with its addresses from the settings."""
         if name not in self._exchanges:
-            settings = self.settings
-            self._exchanges[name] = make_exchange(
-                name,
-                archive_url=settings.binance_archive_url,
-                listing_url=settings.archive_listing_url,
-                futures_rest_url=settings.binance_rest_url,
-                spot_rest_url=settings.binance_spot_rest_url,
-                timeout_seconds=settings.http_timeout_seconds,
-                retries=settings.http_retries,
-                workers=settings.download_workers,
-                clock=self.clock,
-            )
+            self._exchanges[name] = make_exchange(name, self.access())
         return self._exchanges[name]
+
+    def present(self, exchange: str) -> datetime:
+        """The moment that decides which days an exchange can have: its own, or this machine's if that is earlier."""
+        try:
+            return trusted_now(self.exchange(exchange).server_time(), self.clock())
+        except SourceUnavailableError:
+            return self.clock()
+
+    def access(self) -> Access:
+        """How these settings reach exchanges."""
+        settings = self.settings
+        return Access(
+            urls=settings.urls,
+            timeout_seconds=settings.http_timeout_seconds,
+            retries=settings.http_retries,
+            workers=settings.download_workers,
+            clock=self.clock,
+            archive_only=settings.archive_only,
+            budgets=settings.budgets,
+            share=settings.request_share,
+        )
 
     def run_url(self, run_id: str) -> str:
         """Where MLflow's UI shows a run, once `tradecore up` serves it."""
@@ -91,7 +113,7 @@ class Adapters:
 
 
 @contextmanager
-def guarded(context: dg.AssetExecutionContext, adapters: Adapters) -> Generator[None]:
+def guarded(context: dg.AssetExecutionContext | dg.OpExecutionContext, adapters: Adapters) -> Generator[None]:
     """Mark the run with this process, turn our errors into failures that Dagster does not retry, refresh the views."""
     context.instance.add_run_tags(context.run.run_id, {PID_TAG: this_process()})
     try:

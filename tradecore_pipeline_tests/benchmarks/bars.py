@@ -1,14 +1,16 @@
 """The minute bars of the benchmarks: recorded Binance days where they are found, else seeded or simulated ones."""
 
+import hashlib
 import os
-import shutil
-from collections.abc import Iterator
+from calendar import monthrange
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pyarrow as pa
 import pyarrow.csv as pc
@@ -23,7 +25,8 @@ from tradecore_pipeline_tests.storage.days import minute_bars
 VARIABLE = "BENCHMARK_REAL_DATA"
 """A directory in the archive's own layout (``data/spot/daily/klines/BTCUSDT/1m/*.zip``)."""
 _BESIDE_THE_CLONE = Path(__file__).parents[3] / "shared/realdata/binance_vision"
-_MINUTES = "data/spot/daily/klines/BTCUSDT/1m"
+DAILY = "data/spot/daily/klines/BTCUSDT/1m"
+MONTHLY = "data/spot/monthly/klines/BTCUSDT/1m"
 _FIRST = date(2022, 1, 1)
 _ARCHIVE_NAMES = [
     "ts_open",
@@ -44,13 +47,13 @@ _ARCHIVE_NAMES = [
 def recorded_root() -> Path | None:
     """The folder that holds recorded archive files: what the variable names, else one beside the clone, else None."""
     root = Path(os.environ.get(VARIABLE) or _BESIDE_THE_CLONE)
-    return root if (root / _MINUTES).is_dir() else None
+    return root if (root / DAILY).is_dir() else None
 
 
 def recorded_zips(count: int) -> list[Path]:
     """The first ``count`` recorded days of BTC/USDT spot at most; none where nothing was recorded."""
     root = recorded_root()
-    return sorted((root / _MINUTES).glob("*.zip"))[:count] if root else []
+    return sorted((root / DAILY).glob("*.zip"))[:count] if root else []
 
 
 def days_of_bars(count: int) -> tuple[list[tuple[date, pa.Table]], str]:
@@ -63,11 +66,9 @@ def days_of_bars(count: int) -> tuple[list[tuple[date, pa.Table]], str]:
 
 def recorded_day(path: Path) -> tuple[date, pa.Table]:
     """The day and the rows of one recorded zip, prices exact."""
-    with ZipFile(path) as archive:
-        text = archive.read(archive.namelist()[0])
     exact = {name: pa.string() for name in ("open", "high", "low", "close")}
     rows = pc.read_csv(
-        BytesIO(text),
+        BytesIO(csv_of(path)),
         read_options=pc.ReadOptions(column_names=_ARCHIVE_NAMES),
         convert_options=pc.ConvertOptions(column_types=exact),
     )
@@ -76,21 +77,60 @@ def recorded_day(path: Path) -> tuple[date, pa.Table]:
 
 
 @contextmanager
-def archive_folder(count: int) -> Iterator[tuple[Path, list[date], str]]:
-    """A folder in the archive's layout with ``count`` days of BTC/USDT spot at most, those days, and what they are."""
+def archive_folder(count: int, *, monthly: bool) -> Generator[tuple[Path, list[date], str]]:
+    """A folder in the archive's layout with ``count`` days of BTC/USDT spot at most, those days, and what they are.
+
+    Each zip has its checksum beside it, as in the archive. ``monthly``: whole months in one zip each, as the archive
+    has them beside the daily ones; days of months that are not whole are left out.
+    """
     with TemporaryDirectory() as name:
-        target = Path(name) / _MINUTES
-        target.mkdir(parents=True)
-        if zips := recorded_zips(count):
+        zips, source = recorded_zips(count), "real bars: binance spot BTC/USDT 2022"
+        if not zips:
+            zips, source = _simulated_zips(Path(name) / "simulated", count), f"simulated bars (no {VARIABLE})"
+        months = [(month, list(members)) for month, members in groupby(zips, key=lambda path: path.stem[-10:-3])]
+        whole = [(month, members) for month, members in months if len(members) == monthrange(*_year_month(month))[1]]
+        if monthly:
+            for month, members in whole:
+                put_zip(Path(name), f"{MONTHLY}/BTCUSDT-1m-{month}", b"".join(csv_of(path) for path in members))
+            zips = [path for _, members in whole for path in members]
+        else:
             for path in zips:
-                shutil.copyfile(path, target / path.name)
-            days = [date.fromisoformat(path.stem[-10:]) for path in zips]
-            yield Path(name), days, "real bars: binance spot BTC/USDT 2022"
-            return
-        end = _FIRST + timedelta(days=count)
-        backend = SimulatedBackend(SimulatedMarket(demo_parameters(), 7, start=_FIRST, end=end))
-        days = list(day_range(_FIRST, end - timedelta(days=1)))
-        for day in days:
-            key = f"{_MINUTES}/BTCUSDT-1m-{day}.zip"
-            (Path(name) / key).write_bytes(backend.archive_object(key, day_start(end + timedelta(days=90))) or b"")
-        yield Path(name), days, f"simulated bars (no {VARIABLE})"
+                put_file(Path(name) / DAILY / path.name, path.read_bytes())
+        yield Path(name), [date.fromisoformat(path.stem[-10:]) for path in zips], source
+
+
+def put_zip(folder: Path, stem: str, csv: bytes) -> None:
+    """A zip under the key ``stem`` with ``csv`` in it, and its checksum."""
+    data = BytesIO()
+    with ZipFile(data, "w", ZIP_DEFLATED) as archive:
+        archive.writestr(f"{stem.rpartition('/')[2]}.csv", csv)
+    put_file(folder / f"{stem}.zip", data.getvalue())
+
+
+def put_file(path: Path, data: bytes) -> None:
+    """A file, and its checksum beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    path.with_name(f"{path.name}.CHECKSUM").write_text(f"{hashlib.sha256(data).hexdigest()}  {path.name}\n")
+
+
+def _simulated_zips(folder: Path, count: int) -> list[Path]:
+    folder.mkdir()
+    end = _FIRST + timedelta(days=count)
+    backend = SimulatedBackend(SimulatedMarket(demo_parameters(), 7, start=_FIRST, end=end))
+    paths: list[Path] = []
+    for day in day_range(_FIRST, end - timedelta(days=1)):
+        paths.append(folder / f"BTCUSDT-1m-{day}.zip")
+        data = backend.archive_object(f"{DAILY}/{paths[-1].name}", day_start(end + timedelta(days=90)))
+        paths[-1].write_bytes(data or b"")
+    return paths
+
+
+def _year_month(month: str) -> tuple[int, int]:
+    year, _, number = month.partition("-")
+    return int(year), int(number)
+
+
+def csv_of(path: Path) -> bytes:
+    with ZipFile(path) as archive:
+        return archive.read(archive.namelist()[0])

@@ -4,7 +4,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from tradecore_pipeline.cli.services import HOST, stop
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.time import utc_now
 from tradecore_pipeline.exchanges import make_exchange
+from tradecore_pipeline.exchanges.access import Access
 from tradecore_pipeline.exchanges.base import Exchange
+from tradecore_pipeline_tests.access import local_access
 
 INSTRUMENT = Instrument("binance", "BTC/USDT")
 _PAGE_ROWS = 1000
@@ -29,7 +31,7 @@ def unused_port() -> int:
 
 
 @contextmanager
-def recorded_exchange(folder: Path) -> Iterator[str]:
+def recorded_exchange(folder: Path) -> Generator[str]:
     """Serves the archive ``folder`` and REST over the same files; gives the base URL."""
     port = unused_port()
     command = [sys.executable, "-c", "from tradecore_pipeline.cli import main; main()", "simulator"]
@@ -56,36 +58,35 @@ def _wait(process: "subprocess.Popen[bytes]", port: int) -> None:
     raise RuntimeError("the recorded exchange did not start")
 
 
-def our_exchange(url: str, *, workers: int) -> Exchange:
-    return make_exchange(
-        "binance",
-        archive_url=url,
-        listing_url=url,
-        futures_rest_url=url,
-        spot_rest_url=url,
-        timeout_seconds=20,
-        retries=2,
-        workers=workers,
-        clock=utc_now,
-    )
+def our_access(url: str, *, budgets: Path, workers: int) -> Access:
+    """Access to the exchange at ``url`` with the limits that hold for the real one."""
+    return local_access(url, budgets=budgets, clock=utc_now, retries=2, workers=workers, timeout_seconds=20, share=1)
+
+
+def our_exchange(url: str, *, budgets: Path, workers: int) -> Exchange:
+    return make_exchange("binance", our_access(url, budgets=budgets, workers=workers))
 
 
 def ccxt_exchange(url: str, *, limited: bool) -> Any:
     """ccxt's spot exchange talking to ``url``, its own pacing on or off."""
     exchange = ccxt.binance({"enableRateLimit": limited, "options": {"fetchMarkets": {"types": ["spot"]}}})
-    for name, address in exchange.urls["api"].items():
-        if isinstance(address, str):
-            exchange.urls["api"][name] = address.replace("/".join(address.split("/")[:3]), url)
+    exchange.urls["api"] |= local_urls(exchange, url)
     exchange.load_markets()
     return exchange
 
 
-def ccxt_pages(exchange: Any, first_ms: int, end_ms: int) -> list[list[float]]:
+def local_urls(exchange: Any, url: str) -> dict[str, str]:
+    """The addresses of a ccxt exchange, all of them on ``url``."""
+    addresses = {name: text for name, text in exchange.urls["api"].items() if isinstance(text, str)}
+    return {name: text.replace("/".join(text.split("/")[:3]), url) for name, text in addresses.items()}
+
+
+def ccxt_pages(exchange: Any, first_ms: int, end_ms: int, *, symbol: str = INSTRUMENT.symbol) -> list[list[float]]:
     """Minutes in [first_ms, end_ms), page by page, as everybody's loop does it."""
     rows: list[list[float]] = []
     since = first_ms
     while since < end_ms:
-        page = exchange.fetch_ohlcv(INSTRUMENT.symbol, "1m", since=since, limit=_PAGE_ROWS)
+        page = exchange.fetch_ohlcv(symbol, "1m", since=since, limit=_PAGE_ROWS)
         if not page:
             break
         rows += page

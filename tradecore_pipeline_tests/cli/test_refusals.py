@@ -237,7 +237,10 @@ def test_a_home_of_simulated_days_takes_no_real_ones(chain: Chain, fake: FakeBin
 
 def test_a_home_of_simulated_days_does_not_even_ask_the_live_exchange(chain: Chain) -> None:
     live = Settings.load(home=chain.settings.home)
-    with Session(live) as session, pytest.raises(MixedHomeError, match="the live archive was asked for"):
+    with (
+        Session(live) as session,
+        pytest.raises(MixedHomeError, match=r"live binance \(https://data.binance.vision\) would be asked"),
+    ):
         ingest(session, BTC, "bars_1m", [START])
 
 

@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
-from tradecore_pipeline.defs import feature_days, features, market_data, regimes, training, tuning
+from tradecore_pipeline.defs import feature_days, features, ingestion, regimes, training, tuning
 from tradecore_pipeline.defs.automation import (
     ROLLOVER_TAG,
     hourly_request,
@@ -29,7 +29,7 @@ FEATURES = features.asset_key(HOUR, feature_days.FEATURES.name)
 BAR_KEYS = features.asset_key(HOUR, BARS.name)
 REGIME_KEY = regimes.asset_key(HOUR)
 MODELS = [tuning.asset_key(HOUR), *training.asset_keys(HOUR)]
-DAYS = [market_data.asset_key(name) for name in ("bars_1m", "funding_rates", "open_interest")] + [BAR_KEYS, FEATURES]
+DAYS = [ingestion.asset_key(name) for name in ("bars_1m", "funding_rates", "open_interest")] + [BAR_KEYS, FEATURES]
 ONE_DAY = timedelta(days=1)
 
 

@@ -10,7 +10,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from tradecore_pipeline.cli.session import Session
 from tradecore_pipeline.cli.work import ingest
-from tradecore_pipeline.defs import market_data, regimes, training, tuning
+from tradecore_pipeline.defs import ingestion, regimes, training, tuning
 from tradecore_pipeline.defs.automation import hourly_request
 from tradecore_pipeline.defs.build import build_definitions
 from tradecore_pipeline.defs.features import FEATURE_MONTH
@@ -39,7 +39,7 @@ from tradecore_pipeline_tests.chain import (
     small_settings,
 )
 
-KEY = market_data.asset_key(BARS_1M.name)
+KEY = ingestion.asset_key(BARS_1M.name)
 WANTED = list(day_range(FIRST, FIRST + 9 * ONE_DAY))
 BREAKS_AT = WANTED[6]
 
@@ -90,7 +90,11 @@ def test_an_error_of_a_source_fails_the_day_with_its_own_words(simulator_url: st
     broken = BreakingAdapters(settings, BREAKS_AT, InvalidDataError("the file lies"))
     with pytest.raises(TradecoreError, match=r"^the file lies$"):
         run_days(broken, keep_stored=True)
-    assert marked_days(broken) == set(WANTED[:6])
+    assert marked_days(broken) == set(WANTED) - {BREAKS_AT}, "the days after it do not wait for it"
+    failures = broken.failures.list(BARS_1M.name, BTC)
+    assert [(failure.day, failure.reason) for failure in failures] == [(BREAKS_AT, "the file lies")]
+    run_days(BreakingAdapters(settings), keep_stored=True)
+    assert broken.failures.list(BARS_1M.name, BTC) == [], "a day that is stored has not failed"
 
 
 def test_asking_for_finished_days_again_fetches_them_again_unless_told_to_keep_them(
@@ -179,7 +183,7 @@ def test_the_checks_run_and_show_what_they_found(chain: Chain) -> None:
         subset = job.get_subset(asset_selection=frozenset(), asset_check_selection=keys)
         result = subset.execute_in_process(instance=instance)
     found = {e.check_name + "|" + e.asset_key.path[-1]: e for e in result.get_asset_check_evaluations()}
-    assert len(found) == len(keys) == 9
+    assert len(found) == len(keys) == 13
     assert {name: e.passed for name, e in found.items() if not e.passed} == {}
     assert all(e.description == "none found" for e in found.values())
 

@@ -15,6 +15,7 @@ from tradecore_pipeline_tests.chain import BTC, SPOT
 ROOT = Path(__file__).parents[2]
 STAGES = ("market_data", "features", "tuning", "training", "regimes")
 PER_TIMEFRAME = 8
+LISTINGS = 1
 
 
 def build(**settings: object) -> dg.Definitions:
@@ -27,7 +28,7 @@ def keys(definitions: dg.Definitions) -> set[dg.AssetKey]:
 
 
 @pytest.mark.parametrize(
-    ("instruments", "market_data"), [((str(BTC),), 3), ((str(SPOT),), 1), ((str(BTC), str(SPOT)), 3)]
+    ("instruments", "market_data"), [((str(BTC),), 5), ((str(SPOT),), 1), ((str(BTC), str(SPOT)), 5)]
 )
 @pytest.mark.parametrize("timeframes", [("1h",), ("1h", "4h")])
 def test_there_are_eight_assets_per_timeframe_and_one_per_dataset(
@@ -35,7 +36,7 @@ def test_there_are_eight_assets_per_timeframe_and_one_per_dataset(
 ) -> None:
     definitions = build(home=tmp_path, instruments=instruments, timeframes=timeframes)
     dg.Definitions.validate_loadable(definitions)
-    assert len(keys(definitions)) == market_data + PER_TIMEFRAME * len(timeframes)
+    assert len(keys(definitions)) == LISTINGS + market_data + PER_TIMEFRAME * len(timeframes)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -90,5 +91,5 @@ def test_an_instance_keeps_everything_inside_its_home(tmp_path: Path) -> None:
 def test_schedules_start_stopped(tmp_path: Path) -> None:
     schedules = build(home=tmp_path).schedules
     assert {s.name: s.default_status for s in schedules or []} == dict.fromkeys(
-        ("hourly", "monthly"), dg.DefaultScheduleStatus.STOPPED
+        ("hourly", "monthly", "nightly"), dg.DefaultScheduleStatus.STOPPED
     )

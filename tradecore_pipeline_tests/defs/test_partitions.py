@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradecore_pipeline.defs import feature_days, features, market_data, regimes, training, tuning
+from tradecore_pipeline.defs import feature_days, features, ingestion, regimes, training, tuning
 from tradecore_pipeline.defs.build import build_definitions
 from tradecore_pipeline.defs.partitions import (
     FIRST_MONTH,
@@ -97,12 +97,12 @@ def test_a_days_regimes_and_features_read_no_later_day(definitions: dg.Definitio
         assert max(found[BTC]) == day
         if asset.path[0] == "regimes":
             assert month_so_far <= set(found[BTC])
-    minutes = needs(definitions, bars, market_data.asset_key(BARS_1M.name), f"{day}|{BTC}")
+    minutes = needs(definitions, bars, ingestion.asset_key(BARS_1M.name), f"{day}|{BTC}")
     assert minutes == keyed(BTC, [day - timedelta(days=1), day])
 
 
 def test_the_features_of_spot_depend_on_no_open_interest(definitions: dg.Definitions) -> None:
-    asset, source = features.asset_key(HOUR, feature_days.FEATURES.name), market_data.asset_key(OPEN_INTEREST.name)
+    asset, source = features.asset_key(HOUR, feature_days.FEATURES.name), ingestion.asset_key(OPEN_INTEREST.name)
     assert needs(definitions, asset, source, f"2022-05-17|{SPOT}") == set()
     assert f"2022-05-17|{BTC}" in needs(definitions, asset, source, f"2022-05-17|{BTC}")
 
@@ -112,7 +112,7 @@ def test_today_and_the_month_in_force_exist() -> None:
     assert f"{today}|{BTC}" in partitions.days.get_partition_keys()
     assert f"{month_of(today)}|{BTC}" in partitions.months.get_partition_keys()
     assert f"{today + timedelta(days=1)}|{BTC}" not in partitions.days.get_partition_keys()
-    assert make_partitions([SPOT]).perpetual_days is None
+    assert set(make_partitions([SPOT]).datasets) == {BARS_1M.name}
 
 
 @given(DAYS)

@@ -1,0 +1,190 @@
+"""Getting days from exchanges into the lake: what assets, the nightly repair and `tradecore verify` share."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import dagster as dg
+
+from tradecore_pipeline.defs.resources import Adapters
+from tradecore_pipeline.domain.errors import SourceError, SourceUnavailableError
+from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.market_data import FetchedDay, HeldDay
+from tradecore_pipeline.domain.tables import Table
+from tradecore_pipeline.domain.time import Clock
+from tradecore_pipeline.exchanges.prefetch import prefetch
+from tradecore_pipeline.storage.differences import Difference, differences
+from tradecore_pipeline.storage.encoding import encode_day
+from tradecore_pipeline.storage.ingest import store_day
+from tradecore_pipeline.storage.lake import Lake
+from tradecore_pipeline.storage.ledger import Ledger, LedgerEntry
+
+STAGE = "market_data"
+
+_ASKED_AGAIN = timedelta(days=35)
+"""Gaps younger than this may still be filled by the exchange, or by its next monthly file."""
+_STORED_AT_ONCE = 4
+_HOPELESS = 3
+"""After so many days in a row that failed, the source itself is at fault: the others are not tried."""
+
+
+def asset_key(dataset: str) -> dg.AssetKey:
+    """The asset that stores ``dataset``."""
+    return dg.AssetKey([STAGE, dataset])
+
+
+def intact_entries(
+    adapters: Adapters, table: Table, instrument: Instrument, days: Sequence[date]
+) -> Iterator[LedgerEntry]:
+    """The ledger's entries of ``days`` whose files are as they were stored: a lost or torn file is no stored day."""
+    for day in days:
+        entry = adapters.ledger.get(table.name, instrument, day)
+        if entry is not None and adapters.lake.holds(table, instrument, day, sha256=entry.sha256):
+            yield entry
+
+
+def keep_rule(launch: str, *, keep_stored: bool) -> Callable[[LedgerEntry], bool]:
+    """Which stored days need not be fetched again."""
+    return lambda entry: entry.complete and (keep_stored or entry.launch == launch)
+
+
+def ingest_days(
+    adapters: Adapters,
+    table: Table,
+    instrument: Instrument,
+    days: Sequence[date],
+    *,
+    launch: str,
+    keep: Callable[[LedgerEntry], bool],
+) -> Iterator[LedgerEntry]:
+    """Fetch and store ``days``, yielding each day's ledger entry once it is safely on disk; kept days come first.
+
+    A day that must not be stored is noted as failed and does not keep the days after it from being fetched.
+
+    Raises:
+        SourceError: days failed; raised after all others were stored, or at once where the host is down or a few days
+            failed in a row.
+    """
+    stored = {entry.day: entry for entry in intact_entries(adapters, table, instrument, days) if keep(entry)}
+    yield from stored.values()
+    failed: list[SourceError] = []
+    wanted = [day for day in days if day not in stored]
+    for outcome in _outcomes(adapters, table, instrument, wanted, launch=launch):
+        if isinstance(outcome, LedgerEntry):
+            yield outcome
+        else:
+            failed.append(outcome)
+    if failed:
+        raise _failure(table, instrument, failed)
+
+
+def _outcomes(
+    adapters: Adapters, table: Table, instrument: Instrument, days: Sequence[date], *, launch: str
+) -> Iterator[LedgerEntry | SourceError]:
+    """What became of each day, in order, as far as it makes sense to try."""
+    waiting, in_a_row = deque(days), 0
+    while waiting and in_a_row < _HOPELESS:
+        try:
+            for entry in _stored(adapters, table, instrument, list(waiting), launch=launch):
+                waiting.popleft()
+                in_a_row = 0
+                yield entry
+        except SourceError as error:
+            adapters.failures.record(table.name, instrument, waiting.popleft(), reason=str(error), at=adapters.clock())
+            in_a_row = _HOPELESS if isinstance(error, SourceUnavailableError) else in_a_row + 1
+            yield error
+
+
+def _stored(
+    adapters: Adapters, table: Table, instrument: Instrument, days: Sequence[date], *, launch: str
+) -> Iterator[LedgerEntry]:
+    fetched = adapters.exchange(instrument.exchange).fetch_days(table.name, instrument, days)
+    return store_days(adapters.lake, adapters.ledger, fetched, clock=adapters.clock, launch=launch)
+
+
+def store_days(
+    lake: Lake, ledger: Ledger, fetched: Iterable[FetchedDay], *, clock: Clock, launch: str
+) -> Iterator[LedgerEntry]:
+    """Store days as they come, a few at once: most of storing one is waiting for the disk. Entries come in order.
+
+    Raises:
+        TradecoreError: what ``fetched`` raised, or why a day could not be stored; the days before it are.
+    """
+
+    def store(timed: tuple[FetchedDay, float]) -> LedgerEntry:
+        return store_day(lake, ledger, timed[0], now=clock(), seconds=timed[1], launch=launch)
+
+    return prefetch(store, _timed(fetched), workers=_STORED_AT_ONCE)
+
+
+def _timed(fetched: Iterable[FetchedDay]) -> Iterator[tuple[FetchedDay, float]]:
+    """Days are fetched ahead: what a day took is the time since the one before it was handed over."""
+    before = time.monotonic()
+    for day in fetched:
+        now = time.monotonic()
+        yield day, round(now - before, 3)
+        before = now
+
+
+def _failure(table: Table, instrument: Instrument, failed: Sequence[SourceError]) -> SourceError:
+    if len(failed) == 1:
+        return failed[0]
+    more = f"{len(failed)} days of {table.name} of {instrument} failed, `tradecore coverage` lists them"
+    return type(failed[0])(f"{failed[0]} ({more})")
+
+
+def days_to_repair(adapters: Adapters, table: Table, instrument: Instrument, today: date) -> dict[date, str]:
+    """The stored days of a dataset that should be asked for again, and why, in order.
+
+    Raises:
+        SourceError: the exchange's listings cannot be read.
+    """
+    entries = adapters.ledger.entries(table.name, instrument)
+    failed = {failure.day: f"failed: {failure.reason}" for failure in adapters.failures.list(table.name, instrument)}
+    if not entries and not failed:
+        return {}
+    own = {entry.day: why for entry in entries if (why := _why_again(adapters, table, entry, today))}
+    held = [_held(entry) for entry in entries if entry.complete and entry.day not in own]
+    revised = adapters.exchange(instrument.exchange).revised_days(table.name, instrument, held)
+    return dict(sorted((failed | own | revised).items()))
+
+
+def _held(entry: LedgerEntry) -> HeldDay:
+    return HeldDay(entry.day, entry.source, entry.files, entry.verified_at or entry.ingested_at)
+
+
+def _why_again(adapters: Adapters, table: Table, entry: LedgerEntry, today: date) -> str:
+    """Why a stored day should be asked for again, as far as this home can tell; empty if it need not be."""
+    if not entry.complete:
+        return f"not complete: {entry.reason}" if entry.day < today else ""
+    if not adapters.lake.holds(table, entry.instrument, entry.day, sha256=entry.sha256):
+        return "its file is lost or damaged"
+    return f"{entry.missing} rows were missing" if entry.gaps and entry.day >= today - _ASKED_AGAIN else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A stored day beside what its source says now."""
+
+    entry: LedgerEntry
+    difference: Difference | None
+    """None where every byte would be the same."""
+    source: str
+
+
+def verify_days(adapters: Adapters, table: Table, instrument: Instrument, days: Sequence[date]) -> Iterator[Verified]:
+    """Fetch the stored ones of ``days`` again and compare; nothing is written.
+
+    Raises:
+        SourceError: the source does not hand a day over.
+    """
+    entries = {entry.day: entry for entry in intact_entries(adapters, table, instrument, days)}
+    exchange = adapters.exchange(instrument.exchange)
+    for fetched in exchange.fetch_days(table.name, instrument, list(entries)):
+        entry = entries[fetched.day]
+        same = encode_day(table, fetched.day, fetched.rows).sha256 == entry.sha256
+        stored = None if same else adapters.lake.rows(table, instrument, fetched.day)
+        difference = None if stored is None else differences(table, stored, fetched.rows)
+        yield Verified(entry, difference, fetched.source)
