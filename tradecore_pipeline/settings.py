@@ -122,7 +122,7 @@ class Settings(BaseSettings):
     http_retries: Positive = 4
     """How often a failed request is tried again, with growing pauses."""
 
-    days_per_run: Positive = 100
+    days_per_run: Positive = 366
     """Most days in one Dagster run of a backfill."""
     months_per_run: Positive = 3
     """Most months of models in one Dagster run of a backfill."""

@@ -1,8 +1,11 @@
 """The `tradecore` command: one line of error instead of a traceback, and exit codes 0, 1 (failure), 2 (usage), 130."""
 
+import errno
 import logging
 import os
+import re
 import signal
+import sqlite3
 import sys
 import threading
 import warnings
@@ -13,6 +16,7 @@ from tradecore_pipeline.domain.errors import TradecoreError, UsageError
 
 _INTERRUPTED = 130
 _SOON_SECONDS = 0.02
+_NO_ROOM = re.compile("disk is full|disk I/O error")
 
 
 def main() -> None:
@@ -28,7 +32,7 @@ def main() -> None:
     os._exit(code)
 
 
-def run() -> int:
+def run() -> int:  # noqa: PLR0911 (one return per way out)
     """Run the command line and return its exit code."""
     # Dagster's own notices about its interfaces are for whoever writes definitions, not for whoever runs them.
     warnings.filterwarnings(
@@ -51,7 +55,21 @@ def run() -> int:
         return _complain(error, 1)
     except KeyboardInterrupt:
         return _say_interrupted()
+    except Exception as error:
+        if (reason := _full_disk(error)) is None:
+            raise
+        return _complain(reason, 1)
     return 0
+
+
+def _full_disk(error: BaseException | None) -> str | None:
+    """What to say where a database of Dagster's or MLflow's found the disk full; None for all other errors."""
+    while error is not None:
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        if full or (isinstance(error, sqlite3.OperationalError) and _NO_ROOM.search(str(error))):
+            return f"the disk is full ({error}): free some space, then run the same command again"
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _interrupt_again(lost: "sys.UnraisableHookArgs") -> None:

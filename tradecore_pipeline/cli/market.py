@@ -7,7 +7,15 @@ import typer
 
 from tradecore_pipeline.cli.output import FromDay, InstrumentArgument, JsonFlag, ToDay, note, print_json, print_table
 from tradecore_pipeline.cli.session import Session
-from tradecore_pipeline.cli.work import DatasetsOption, check_market, chosen_datasets, ingest, requested_days
+from tradecore_pipeline.cli.work import (
+    ArchiveOnlyFlag,
+    DatasetsOption,
+    check_market,
+    chosen_datasets,
+    ingest,
+    load_settings,
+    requested_days,
+)
 from tradecore_pipeline.domain.errors import MissingInputError, UsageError
 from tradecore_pipeline.domain.instruments import EXCHANGES, Instrument
 from tradecore_pipeline.domain.tables import MARKET_DATA
@@ -23,9 +31,9 @@ OneInstrument = Annotated[
 ExchangeOption = Annotated[str, typer.Option(metavar="NAME", help=f"One of {', '.join(EXCHANGES)}; by default all.")]
 
 
-def update(instrument: OneInstrument = "", *, json: JsonFlag = False) -> None:
+def update(instrument: OneInstrument = "", *, archive_only: ArchiveOnlyFlag = False, json: JsonFlag = False) -> None:
     """Fetch what is new: from the oldest day that is not complete to today, as the hourly schedule does."""
-    settings = Settings.load()
+    settings = load_settings(archive_only=archive_only)
     chosen = _instruments(settings, instrument)
     with Session(settings) as session:
         result = {str(one): _update(session, one) for one in chosen}
@@ -37,6 +45,7 @@ def update(instrument: OneInstrument = "", *, json: JsonFlag = False) -> None:
 
 def _update(session: Session, instrument: Instrument) -> dict[str, Any]:
     from tradecore_pipeline.defs.automation import oldest_incomplete_day  # noqa: PLC0415 (Dagster takes a second)
+    from tradecore_pipeline.defs.ingestion import last_listed_day  # noqa: PLC0415 (as above)
 
     today = session.adapters.present(instrument.exchange).date()
     first = oldest_incomplete_day(session.adapters, instrument, today)
@@ -44,15 +53,15 @@ def _update(session: Session, instrument: Instrument) -> dict[str, Any]:
         raise MissingInputError(
             f"{instrument} has no days yet: say since when, with tradecore backfill {instrument} --from YYYY-MM-DD"
         )
-    days = list(day_range(first, today))
+    days = list(day_range(first, last_listed_day(session.adapters, instrument, today)))
     names = chosen_datasets(session.settings, instrument, "")
     rows = {name: ingest(session, instrument, name, days) for name in names}
     return {"from": first, "fetched": sum(row["fetched"] for row in rows.values()), "datasets": rows}
 
 
-def repair(instrument: OneInstrument = "", *, json: JsonFlag = False) -> None:
+def repair(instrument: OneInstrument = "", *, archive_only: ArchiveOnlyFlag = False, json: JsonFlag = False) -> None:
     """Ask again for gaps, failed days, and days whose archive file is new or rewritten: the nightly job."""
-    settings = Settings.load()
+    settings = load_settings(archive_only=archive_only)
     chosen = _instruments(settings, instrument)
     with Session(settings) as session:
         result = {str(one): _repair(session, one) for one in chosen}
@@ -79,10 +88,11 @@ def verify(
     last: ToDay,
     datasets: DatasetsOption = "",
     *,
+    archive_only: ArchiveOnlyFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Fetch stored days again and compare them with the source; writes nothing. Exits with 1 where they differ."""
-    settings = Settings.load()
+    settings = load_settings(archive_only=archive_only)
     which = settings.instrument(instrument)
     days = requested_days(first, last)
     names = chosen_datasets(settings, which, datasets)

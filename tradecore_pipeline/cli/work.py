@@ -37,6 +37,9 @@ from tradecore_pipeline.settings import Settings
 DatasetsOption = Annotated[
     str, typer.Option(metavar="A,B", help="Any of docs/exchanges.md; by default those of TRADECORE_DATASETS.")
 ]
+ArchiveOnlyFlag = Annotated[
+    bool, typer.Option("--archive-only", help="Ask archives of files only: where an API is geo-blocked.")
+]
 FromMonth = Annotated[str, typer.Option("--from", metavar="YYYY-MM", help="First month.")]
 ToMonth = Annotated[str, typer.Option("--to", metavar="YYYY-MM", help="Last month, included.")]
 
@@ -47,13 +50,11 @@ def backfill(
     last: ToDay,
     datasets: DatasetsOption = "",
     *,
-    archive_only: Annotated[
-        bool, typer.Option("--archive-only", help="Ask archives of files only: where an API is geo-blocked.")
-    ] = False,
+    archive_only: ArchiveOnlyFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """Ingest market data by day: skips what is done, resumes what was cut."""
-    settings = Settings.load(**({"archive_only": True} if archive_only else {}))
+    settings = load_settings(archive_only=archive_only)
     which = settings.instrument(instrument)
     days = requested_days(first, last)
     names = chosen_datasets(settings, which, datasets)
@@ -70,6 +71,11 @@ def backfill(
             note(f"{name}: the exchange has none before {listed}; days before it hold no rows and say why")
     if json:
         print_json(result)
+
+
+def load_settings(*, archive_only: bool) -> Settings:
+    """The settings, with a command's flag before what they say themselves."""
+    return Settings.load(**({"archive_only": True} if archive_only else {}))
 
 
 def train(

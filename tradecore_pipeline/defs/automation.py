@@ -1,7 +1,8 @@
 """Schedules: hourly for days, monthly for models. They start stopped; the UI's switch turns them on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from typing import Any
 
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
@@ -78,18 +79,30 @@ def hourly_request(
 ) -> dg.RunRequest | dg.SkipReason:
     """What brings an instrument's days up to date: one run, from its oldest day that is not complete."""
     tag = {HOURLY_TAG: str(instrument)}
-    if _in_progress(instance, tag):
+    if in_progress(instance, tag):
         return dg.SkipReason(f"{instrument}: an update is running")
     first = oldest_incomplete_day(adapters, instrument, today)
     if first is None:
         return dg.SkipReason(f"{instrument} has no days yet: launch a first backfill")
-    last = min(today, first + (adapters.settings.days_per_run - 1) * _ONE_DAY)
-    assets = [ingestion.asset_key(table.name) for table in _datasets(adapters, instrument)]
+    last = min(ingestion.last_listed_day(adapters, instrument, today), first + _most_days(adapters))
+    if first > last:
+        return dg.SkipReason(f"{instrument} was delisted on {last} and has all its days")
+    ingested = [ingestion.asset_key(table.name) for table in _datasets(adapters, instrument)]
+    assets = list(ingested)
     for timeframe in adapters.settings.parsed_timeframes:
         assets += [features.asset_key(timeframe, name) for name in (BARS.name, feature_days.FEATURES.name)]
         if set(month_range(first, last)) <= modelled_months(instance, instrument, timeframe):
             assets.append(regimes.asset_key(timeframe))
-    return _request(assets, instrument, first, last, tags=tag)
+    return _request(assets, instrument, first, last, tags=tag, run_config=_keeping(ingested))
+
+
+def _keeping(assets: Sequence[dg.AssetKey]) -> dict[str, Any]:
+    """The run's configuration under which finished days are not asked for again."""
+    return {"ops": {"__".join(key.path): {"config": {"keep_stored": True}} for key in assets}}
+
+
+def _most_days(adapters: Adapters) -> timedelta:
+    return (adapters.settings.days_per_run - 1) * _ONE_DAY
 
 
 def oldest_incomplete_day(adapters: Adapters, instrument: Instrument, today: date) -> date | None:
@@ -128,7 +141,7 @@ def rollover_request(
     if reasons:
         return dg.SkipReason(reasons[-1])
     name, tag = _rollover(instrument, timeframe, month_of(today))
-    if _in_progress(instance, tag):
+    if in_progress(instance, tag):
         return dg.SkipReason(f"{name}: a step is running")
     waiting = waiting_days(adapters, instance, instrument, timeframe, today)
     if not waiting:
@@ -150,7 +163,7 @@ def _models_request(
 ) -> dg.RunRequest | dg.SkipReason:
     """The digest of the month before, or the tuning and models of ``month``, whichever is missing first."""
     name, tag = _rollover(instrument, timeframe, month)
-    if _in_progress(instance, tag):
+    if in_progress(instance, tag):
         return dg.SkipReason(f"{name}: a step is running")
     before, ended = add_months(month, -1), month - _ONE_DAY
     entry = adapters.ledger.get(BARS_1M.name, instrument, ended)
@@ -168,7 +181,8 @@ def _rollover(instrument: Instrument, timeframe: Timeframe, month: date) -> tupl
     return f"{timeframe} {month:%Y-%m} of {instrument}", {ROLLOVER_TAG: f"{timeframe}|{month}|{instrument}"}
 
 
-def _in_progress(instance: dg.DagsterInstance, tags: dict[str, str]) -> bool:
+def in_progress(instance: dg.DagsterInstance, tags: dict[str, str]) -> bool:
+    """Whether a run with these tags waits or works."""
     return bool(instance.get_runs(dg.RunsFilter(statuses=_IN_PROGRESS, tags=tags), limit=1))
 
 
@@ -202,9 +216,10 @@ def _request(
     last: date,
     *,
     tags: dict[str, str],
+    run_config: Mapping[str, Any] | None = None,
 ) -> dg.RunRequest:
     bounds = {
         ASSET_PARTITION_RANGE_START_TAG: f"{first}|{instrument}",
         ASSET_PARTITION_RANGE_END_TAG: f"{last}|{instrument}",
     }
-    return dg.RunRequest(asset_selection=list(assets), tags=bounds | tags)
+    return dg.RunRequest(asset_selection=list(assets), tags=bounds | tags, run_config=run_config)

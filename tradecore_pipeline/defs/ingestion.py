@@ -1,17 +1,18 @@
 """Getting days from exchanges into the lake: what assets, the nightly repair and `tradecore verify` share."""
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
+from typing import Any
 
 import dagster as dg
+import pyarrow.compute
 
 from tradecore_pipeline.defs.resources import Adapters
 from tradecore_pipeline.domain.errors import SourceError, SourceUnavailableError
 from tradecore_pipeline.domain.instruments import Instrument
-from tradecore_pipeline.domain.market_data import FetchedDay, HeldDay
+from tradecore_pipeline.domain.market_data import FetchedDay, HeldDay, ListingStatus
 from tradecore_pipeline.domain.tables import Table
 from tradecore_pipeline.domain.time import Clock
 from tradecore_pipeline.exchanges.prefetch import prefetch
@@ -21,13 +22,17 @@ from tradecore_pipeline.storage.ingest import store_day
 from tradecore_pipeline.storage.lake import Lake
 from tradecore_pipeline.storage.ledger import Ledger, LedgerEntry
 
+pc: Any = pyarrow.compute  # its functions are made at import, where no type checker sees them
+
 STAGE = "market_data"
 
 _ASKED_AGAIN = timedelta(days=35)
 """Gaps younger than this may still be filled by the exchange, or by its next monthly file."""
 _STORED_AT_ONCE = 4
-_HOPELESS = 3
-"""After so many days in a row that failed, the source itself is at fault: the others are not tried."""
+_DOUBTFUL = 3
+"""After so many days in a row that failed, the last one is tried: if it fails, too, the source itself is at fault."""
+_READ_AGAIN = timedelta(days=2)
+"""Days that came over REST are read once more in the nights after: exchanges correct candles after their close."""
 
 
 def asset_key(dataset: str) -> dg.AssetKey:
@@ -64,44 +69,63 @@ def ingest_days(
     A day that must not be stored is noted as failed and does not keep the days after it from being fetched.
 
     Raises:
-        SourceError: days failed; raised after all others were stored, or at once where the host is down or a few days
-            failed in a row.
+        SourceError: days failed; raised after all others were stored, or early where the source itself is at fault: the
+            host is down, or after a few days in a row the last one failed, too.
     """
     stored = {entry.day: entry for entry in intact_entries(adapters, table, instrument, days) if keep(entry)}
     yield from stored.values()
-    failed: list[SourceError] = []
-    wanted = [day for day in days if day not in stored]
-    for outcome in _outcomes(adapters, table, instrument, wanted, launch=launch):
-        if isinstance(outcome, LedgerEntry):
-            yield outcome
-        else:
-            failed.append(outcome)
-    if failed:
-        raise _failure(table, instrument, failed)
+    ingestion = _Ingestion(adapters, table, instrument, launch, waiting=[day for day in days if day not in stored])
+    yield from ingestion.entries()
+    if ingestion.failed:
+        raise ingestion.failure()
 
 
-def _outcomes(
-    adapters: Adapters, table: Table, instrument: Instrument, days: Sequence[date], *, launch: str
-) -> Iterator[LedgerEntry | SourceError]:
-    """What became of each day, in order, as far as it makes sense to try."""
-    waiting, in_a_row = deque(days), 0
-    while waiting and in_a_row < _HOPELESS:
-        try:
-            for entry in _stored(adapters, table, instrument, list(waiting), launch=launch):
-                waiting.popleft()
-                in_a_row = 0
-                yield entry
-        except SourceError as error:
-            adapters.failures.record(table.name, instrument, waiting.popleft(), reason=str(error), at=adapters.clock())
-            in_a_row = _HOPELESS if isinstance(error, SourceUnavailableError) else in_a_row + 1
-            yield error
+@dataclass
+class _Ingestion:
+    """Days of one dataset on their way into the lake."""
 
+    adapters: Adapters
+    table: Table
+    instrument: Instrument
+    launch: str
+    waiting: list[date]
+    failed: list[SourceError] = field(default_factory=list[SourceError])
+    in_a_row: int = 0
+    hopeless: bool = False
 
-def _stored(
-    adapters: Adapters, table: Table, instrument: Instrument, days: Sequence[date], *, launch: str
-) -> Iterator[LedgerEntry]:
-    fetched = adapters.exchange(instrument.exchange).fetch_days(table.name, instrument, days)
-    return store_days(adapters.lake, adapters.ledger, fetched, clock=adapters.clock, launch=launch)
+    def entries(self) -> Iterator[LedgerEntry]:
+        """What was stored of each day, as far as it makes sense to try."""
+        while self.waiting and not self.hopeless:
+            asked = self.waiting[-1:] if self.in_a_row >= _DOUBTFUL else list(self.waiting)
+            try:
+                for entry in self._stored(asked):
+                    self.waiting.remove(entry.day)
+                    self.in_a_row = 0
+                    yield entry
+            except SourceError as error:
+                self._note(next(day for day in asked if day in self.waiting), error)
+
+    def failure(self) -> SourceError:
+        """The first error; where there are more, with how many days they cost."""
+        if len(self.failed) == 1 and not self.waiting:
+            return self.failed[0]
+        rest = f", {len(self.waiting)} were not tried" if self.waiting else ""
+        count = len(self.failed)
+        days = f"{count} {'day' if count == 1 else 'days'} of {self.table.name} of {self.instrument} failed{rest}"
+        return type(self.failed[0])(f"{self.failed[0]} ({days}: `tradecore coverage` lists them)")
+
+    def _stored(self, days: Sequence[date]) -> Iterator[LedgerEntry]:
+        adapters = self.adapters
+        fetched = adapters.exchange(self.instrument.exchange).fetch_days(self.table.name, self.instrument, days)
+        return store_days(adapters.lake, adapters.ledger, fetched, clock=adapters.clock, launch=self.launch)
+
+    def _note(self, day: date, error: SourceError) -> None:
+        failures, now = self.adapters.failures, self.adapters.clock()
+        failures.record(self.table.name, self.instrument, day, reason=str(error), at=now)
+        self.waiting.remove(day)
+        self.failed.append(error)
+        self.hopeless = self.in_a_row >= _DOUBTFUL or isinstance(error, SourceUnavailableError)
+        self.in_a_row += 1
 
 
 def store_days(
@@ -128,11 +152,13 @@ def _timed(fetched: Iterable[FetchedDay]) -> Iterator[tuple[FetchedDay, float]]:
         before = now
 
 
-def _failure(table: Table, instrument: Instrument, failed: Sequence[SourceError]) -> SourceError:
-    if len(failed) == 1:
-        return failed[0]
-    more = f"{len(failed)} days of {table.name} of {instrument} failed, `tradecore coverage` lists them"
-    return type(failed[0])(f"{failed[0]} ({more})")
+def last_listed_day(adapters: Adapters, instrument: Instrument, today: date) -> date:
+    """``today``, or the day after which a delisted instrument has nothing more, as far as listings were kept."""
+    known = {one.instrument: one for one in adapters.listings.get(instrument.exchange)}
+    listed = known.get(instrument)
+    if listed is None or listed.status is not ListingStatus.DELISTED or listed.last_day is None:
+        return today
+    return min(today, listed.last_day)
 
 
 def days_to_repair(adapters: Adapters, table: Table, instrument: Instrument, today: date) -> dict[date, str]:
@@ -161,7 +187,10 @@ def _why_again(adapters: Adapters, table: Table, entry: LedgerEntry, today: date
         return f"not complete: {entry.reason}" if entry.day < today else ""
     if not adapters.lake.holds(table, entry.instrument, entry.day, sha256=entry.sha256):
         return "its file is lost or damaged"
-    return f"{entry.missing} rows were missing" if entry.gaps and entry.day >= today - _ASKED_AGAIN else ""
+    if entry.gaps and entry.day >= today - _ASKED_AGAIN:
+        return f"{entry.missing} rows were missing"
+    recent = entry.day >= today - _READ_AGAIN and entry.verified_at is None
+    return "it came over REST right after its end" if recent and "rest" in entry.source else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,5 +215,8 @@ def verify_days(adapters: Adapters, table: Table, instrument: Instrument, days: 
         entry = entries[fetched.day]
         same = encode_day(table, fetched.day, fetched.rows).sha256 == entry.sha256
         stored = None if same else adapters.lake.rows(table, instrument, fetched.day)
+        if stored is not None and fetched.forgotten:  # rows that it no longer serves were not taken back
+            shown = pc.is_in(stored.column(table.key), value_set=fetched.rows.column(table.key))
+            stored = stored.filter(shown)
         difference = None if stored is None else differences(table, stored, fetched.rows)
-        yield Verified(entry, difference, fetched.source)
+        yield Verified(entry, difference or None, fetched.source)

@@ -103,7 +103,10 @@ def day_metadata(adapters: Adapters, table: Table, entry: LedgerEntry) -> dict[s
     }
     if table is BARS_1M and entry.rows > 1:
         start = day_start(entry.day)
-        bars = adapters.lake.read(table, entry.instrument, start, start + timedelta(days=1), columns=["close"])
+        shown = ["close", "volume"]
+        bars = adapters.lake.read(table, entry.instrument, start, start + timedelta(days=1), columns=shown)
+        if not any(bars["volume"].tolist()):
+            metadata["no trades"] = "nobody traded all day: halted, or the flat tail after a delisting"
         metadata["close"] = sparkline(bars["close"].tolist(), f"close, {bars['close'].min()} to {bars['close'].max()}")
     return metadata
 

@@ -1,10 +1,11 @@
 """The nightly repair: gaps, restated files and failed days asked for again, and the exchanges' listings kept."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import dagster as dg
 
+from tradecore_pipeline.defs.automation import in_progress
 from tradecore_pipeline.defs.ingestion import STAGE, asset_key, days_to_repair, ingest_days
 from tradecore_pipeline.defs.market_data import day_metadata
 from tradecore_pipeline.defs.resources import Adapters, guarded
@@ -13,9 +14,12 @@ from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.offers import offered
 from tradecore_pipeline.domain.tables import Table
 from tradecore_pipeline.settings import Settings
+from tradecore_pipeline.storage.alerts import Alert, record_alert
+from tradecore_pipeline.storage.ledger import LedgerEntry
 
 LISTINGS = "listings"
 JOB = "repair"
+REPAIR_TAG = "tradecore/repair"
 _LISTINGS_AGE = timedelta(hours=20)
 
 
@@ -41,8 +45,8 @@ def _listings_asset(settings: Settings) -> dg.AssetsDefinition:
         pool=STAGE,
         description="""Which instruments existed when, delisted ones included.
 
-As far as each exchange's own list and its archive tell. What vanishes from a list is kept as delisted. Suggestions for
-misspelt symbols and studies over many instruments read it.""",
+As far as each exchange's own list and its archive tell. What vanishes from a list is kept as delisted. Updates of a
+delisted instrument end with its last day.""",
     )
     def listings(context: dg.AssetExecutionContext, adapters: dg.ResourceParam[Adapters]) -> None:
         with guarded(context, adapters):
@@ -78,10 +82,12 @@ def _nightly(settings: Settings, job: dg.JobDefinition) -> dg.ScheduleDefinition
         description="Repairs every instrument: days that came over REST are compared with the archive that has them by "
         "now, rewritten files are fetched again, and so are gaps of the last weeks and days that failed.",
     )
-    def nightly() -> list[dg.RunRequest]:
+    def nightly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+        tags = {instrument: {REPAIR_TAG: str(instrument)} for instrument in settings.parsed_instruments}
         return [
-            dg.RunRequest(run_config=run_config(instrument), tags={"tradecore/repair": str(instrument)})
-            for instrument in settings.parsed_instruments
+            dg.RunRequest(run_config=run_config(instrument), tags=tag)
+            for instrument, tag in tags.items()
+            if not in_progress(context.instance, tag)
         ]
 
     return nightly
@@ -98,25 +104,34 @@ def repaired(adapters: Adapters, instrument: Instrument, *, launch: str) -> Iter
     Raises:
         SourceError: days failed; raised after all others were stored.
     """
-    if _listings_are_old(adapters, instrument.exchange):
-        count = refresh_listings(adapters, instrument.exchange)
-        yield dg.AssetMaterialization(asset_key=asset_key(LISTINGS), metadata={instrument.exchange: count})
+    steps = [_refreshed(adapters, instrument.exchange)]
+    steps += [_repaired_days(adapters, table, instrument, launch=launch) for table in offered(instrument)]
     failed: list[SourceError] = []
-    for table in offered(instrument):
+    for step in steps:
         try:
-            yield from _repaired_days(adapters, table, instrument, launch=launch)
+            yield from step
         except SourceError as error:
             failed.append(error)
     if failed:
         raise failed[0]
 
 
+def _refreshed(adapters: Adapters, exchange: str) -> Iterator[dg.AssetMaterialization]:
+    """The exchange's listings, if they are old."""
+    as_of = adapters.listings.as_of(exchange)
+    if as_of is None or adapters.clock() - as_of > _LISTINGS_AGE:
+        count = refresh_listings(adapters, exchange)
+        yield dg.AssetMaterialization(asset_key=asset_key(LISTINGS), metadata={exchange: count})
+
+
 def _repaired_days(
     adapters: Adapters, table: Table, instrument: Instrument, *, launch: str
 ) -> Iterator[dg.AssetMaterialization]:
+    began = adapters.clock()
     reasons = days_to_repair(adapters, table, instrument, adapters.present(instrument.exchange).date())
     for entry in ingest_days(adapters, table, instrument, list(reasons), launch=launch, keep=lambda _: False):
         key = f"{entry.day}|{instrument}"
+        _tell_restated(adapters, entry, launch, since=began)
         metadata = day_metadata(adapters, table, entry) | {"repaired because": reasons[entry.day]}
         adapters.done(key)
         yield dg.AssetMaterialization(asset_key=asset_key(table.name), partition=key, metadata=metadata)
@@ -132,7 +147,10 @@ def refresh_listings(adapters: Adapters, exchange: str) -> int:
     return len(known)
 
 
-def _listings_are_old(adapters: Adapters, exchange: str) -> bool:
-    """Whether an exchange's list was not asked for in the last hours."""
-    as_of = adapters.listings.as_of(exchange)
-    return as_of is None or adapters.clock() - as_of > _LISTINGS_AGE
+def _tell_restated(adapters: Adapters, entry: LedgerEntry, launch: str, *, since: datetime) -> None:
+    """Keep an alert where the source replaced rows of a finished day: studies over it said something else."""
+    if entry.previous and entry.ingested_at >= since:
+        was = entry.previous[-1]
+        reason = f"restated: {was.rows} rows from {was.source} became {entry.rows} from {entry.source}"
+        what = f"{entry.dataset} {entry.day}|{entry.instrument}"
+        record_alert(adapters.layout, Alert(adapters.clock(), f"{launch}-{entry.dataset}-{entry.day}", what, reason))

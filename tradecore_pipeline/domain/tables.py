@@ -207,7 +207,7 @@ LISTINGS = Table(
         Column("instrument", pa.string(), "name", "`exchange:SYMBOL`"),
         Column("raw_symbol", pa.string(), "name", "the exchange's own name"),
         Column("status", pa.string(), "name", "trading or delisted"),
-        Column("first_day", pa.date32(), "UTC day", "the first day with data, where it is told", nullable=True),
+        Column("first_day", pa.date32(), "UTC day", "the first day with data that was ever told", nullable=True),
         Column("last_day", pa.date32(), "UTC day", "the last day of a delisted one, where it is told", nullable=True),
         Column("as_of", TIMESTAMP, "UTC", "when the exchange was last asked"),
     ),

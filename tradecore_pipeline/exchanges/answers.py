@@ -15,8 +15,12 @@ from tradecore_pipeline.exchanges.pieces import ONE_DAY, Piece, cut, merge, noth
 from tradecore_pipeline.exchanges.rest import Page
 
 REST = "rest"
-MOST_ASKS = 4
-"""How often a window is read at most: again where rows are missing, and once more as long as that brings some."""
+MOST_ASKS = 8
+"""How often a window is read at most: again where rows are missing, as long as that brings some."""
+ASKED_IN_VAIN = 2
+"""So many answers in a row that bring nothing new settle that rows are missing."""
+_LONGEST_LOOK = timedelta(days=32)
+"""The end of a halt is looked for in windows of a day, two, four ... up to this."""
 
 NewestBefore = Callable[[datetime], datetime | None]
 """The newest key before a moment, asked twice before it is none."""
@@ -85,17 +89,31 @@ def oldest_key(newest_before: NewestBefore, read: Read, table: Table, *, since: 
     return first_key(piece.rows, table)
 
 
-def check_silence(seen_since: SeenSince, table: Table, *, since: datetime, host: str) -> None:
-    """Make sure that an answer without rows from ``since`` on is no lie: the newest row must lie before that.
+def read_on(
+    answer: Answer, read: Read, seen_since: SeenSince, table: Table, *, since: datetime, stop: datetime
+) -> Answer:
+    """``answer``, which has no rows from ``since`` up to ``stop``, with those that end the silence.
+
+    The exchange is asked for its newest row. Where it shows one, the first rows after ``stop`` are read: they prove
+    that the silence was a halt; without any, the answer was a lie.
 
     Raises:
-        InvalidDataError: it does not.
+        InvalidDataError: the exchange contradicts itself.
     """
-    if (seen := seen_since(since)) is not None:
-        raise InvalidDataError(
-            f"{host} contradicts itself about {table.name}: nothing since {since:%Y-%m-%d %H:%M} UTC, "
-            f"but there is a row of {seen:%Y-%m-%d %H:%M} UTC; try again later"
-        )
+    seen = seen_since(since)
+    if seen is None:
+        return answer
+    begin, ahead = stop, ONE_DAY
+    while begin <= seen and ahead <= _LONGEST_LOOK:
+        end = min(begin + ahead, seen + timedelta(milliseconds=1))
+        later = read(begin, end)
+        if later.window(table, start=begin, end=end).rows.num_rows:
+            return answer.and_then(later)
+        begin, ahead = begin + ahead, 2 * ahead
+    raise InvalidDataError(
+        f"{answer.pieces[0].host} contradicts itself about {table.name}: nothing since {since:%Y-%m-%d %H:%M} UTC, "
+        f"but there is a row of {seen:%Y-%m-%d %H:%M} UTC; try again later"
+    )
 
 
 def minute_of(moment: datetime) -> datetime:

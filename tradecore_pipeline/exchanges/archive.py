@@ -5,7 +5,7 @@ import io
 import xml.etree.ElementTree as ET
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,6 +16,8 @@ MAX_LISTING_BYTES = 8 * 1024 * 1024
 MAX_LISTING_PAGES = 200
 MAX_CSV_BYTES = 512 * 1024 * 1024
 """A month of 1-minute bars is 6 MB; a member beyond this is not market data."""
+_FIRST_KEYS = 100
+"""Entries of a first page: enough to tell when a series begins, and a tenth of what the server would send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +53,23 @@ class Archive:
 
         Raises:
             SourceUnavailableError: the listing does not answer.
-            InvalidDataError: a page is not an S3 listing, or pages do not advance.
+            InvalidDataError: a page is not an S3 listing, pages do not advance, or a folder that exists has nothing.
         """
-        keys: dict[str, datetime | None] = {}
-        market = ""
-        for page in self._pages(prefix, after):
-            keys |= page.zips
-            market = page.market
-        return Listing(keys, self._listing.host, market)
+        return self._listed(self._twice(prefix, after) if after else self._folder(prefix))
 
     def first_keys(self, prefix: str) -> Listing:
-        """The first page of ``list_keys``."""
-        page = next(self._pages(prefix, ""))
-        return Listing(page.zips, self._listing.host, page.market)
+        """The first few of ``list_keys``."""
+        page = next(self._pages(prefix, "", most=_FIRST_KEYS))
+        return self._listed([page] if page.entries else self._folder(prefix))
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """The names of the folders directly under ``prefix``, sorted."""
-        found = {folder for page in self._pages(prefix, "") for folder in page.folders}
+        found = {folder for page in self._twice(prefix, "") for folder in page.folders}
         return tuple(sorted(folder.removeprefix(prefix).strip("/") for folder in found))
+
+    def url(self, key: str) -> str:
+        """Where a file is served."""
+        return f"{self._objects.url}/{key}"
 
     def checksum(self, key: str) -> str:
         """The published SHA-256 of a listed zip.
@@ -79,9 +80,31 @@ class Archive:
         """
         return _parse_checksum(self._get(f"{key}.CHECKSUM"))
 
-    def _pages(self, prefix: str, marker: str) -> Iterator["_Page"]:
+    def _listed(self, pages: Sequence["_Page"]) -> Listing:
+        keys = {key: at for page in pages for key, at in page.zips.items()}
+        return Listing(keys, self._listing.host, pages[-1].market)
+
+    def _folder(self, prefix: str) -> list["_Page"]:
+        """All pages under ``prefix``; that there are no files at all is believed where no such folder is listed."""
+        pages = self._twice(prefix, "")
+        parent, _, name = prefix.rstrip("/").rpartition("/")
+        if not any(page.entries for page in pages) and name in self.folders(f"{parent}/"):
+            raise InvalidDataError(
+                f"{self._listing.url} contradicts itself: {parent}/ has a folder {name}, which has nothing: "
+                "try again later"
+            )
+        return pages
+
+    def _twice(self, prefix: str, marker: str) -> list["_Page"]:
+        """All pages; asked for once more where there is nothing: one empty answer is no proof."""
+        pages = list(self._pages(prefix, marker, most=None))
+        return pages if any(page.entries for page in pages) else list(self._pages(prefix, marker, most=None))
+
+    def _pages(self, prefix: str, marker: str, *, most: int | None) -> Iterator["_Page"]:
+        """The pages from ``marker`` on, of at most ``most`` entries each (None: as many as the server likes)."""
+        sized = {} if most is None else {"max-keys": str(most)}
         for _ in range(MAX_LISTING_PAGES):
-            reply = self._http.get(self._listing, "", {"delimiter": "/", "prefix": prefix, "marker": marker})
+            reply = self._http.get(self._listing, "", {"delimiter": "/", "prefix": prefix, "marker": marker} | sized)
             if reply is None:
                 raise SourceUnavailableError(
                     f"{self._listing.host} has no listing (HTTP 404): check {self._listing.setting} "
@@ -147,6 +170,8 @@ class _Page:
     following: str | None
     """The marker of the next page, if there is one."""
     market: str
+    entries: int
+    """Files of any kind, and folders."""
 
 
 def _parse_listing(reply: Reply) -> _Page:
@@ -164,7 +189,7 @@ def _parse_listing(reply: Reply) -> _Page:
     if (root.findtext("{*}IsTruncated") or "false").strip() == "true":
         following = root.findtext("{*}NextMarker") or max((*contents, *folders), default="")
     zips = {key: _moment(text, reply.url) for key, text in contents.items() if key.endswith(".zip")}
-    return _Page(zips, folders, following, reply.market)
+    return _Page(zips, folders, following, reply.market, len(contents) + len(folders))
 
 
 def _moment(text: str | None, url: str) -> datetime | None:

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -190,25 +191,63 @@ class Budget:
         """The shared state, read and written back under a lock."""
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            self._check_folder()
+            handle = self._open(".lock", os.O_RDWR | os.O_CREAT)
         except OSError as error:
-            raise UsageError(
-                f"{self._path} cannot be used to count requests ({error.strerror}): "
-                "set TRADECORE_BUDGET_DIR to a folder of your own"
-            ) from error
-        with os.fdopen(handle, "r+", errors="replace") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            state = self._read(file.read())
+            raise self._unusable(error.strerror or "unknown error") from error
+        with os.fdopen(handle, "r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            text = self._text()
+            state = self._read(text)
             yield state
-            file.seek(0)
-            file.write(json.dumps(asdict(state)))
-            file.truncate()
+            self._write(json.dumps(asdict(state)), before=text)
 
-    def _read(self, text: str) -> _State:
+    def _check_folder(self) -> None:
+        """Under a shared temporary folder anybody may have made it before us, and would then say what we may ask."""
+        folder = self._path.parent.lstat()
+        if not stat.S_ISDIR(folder.st_mode):
+            raise self._unusable("its folder is a link or no folder")
+        if folder.st_uid != os.getuid():
+            raise self._unusable("its folder belongs to someone else")
+        if folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise self._unusable("others may write to its folder")
+
+    def _unusable(self, why: str) -> UsageError:
+        return UsageError(
+            f"{self._path} cannot be used to count requests ({why}): "
+            "set TRADECORE_BUDGET_DIR to a folder that only you can write to"
+        )
+
+    def _open(self, suffix: str, flags: int) -> int:
+        return os.open(f"{self._path}{suffix}", flags | os.O_NOFOLLOW, 0o600)
+
+    def _text(self) -> str | None:
+        """What the file says; None where there is none yet."""
         try:
-            return _parsed(text) if text else _State()
+            handle = self._open("", os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unusable(error.strerror or "unknown error") from error
+        with os.fdopen(handle, "r", errors="replace") as file:
+            return file.read()
+
+    def _write(self, text: str, *, before: str | None) -> None:
+        """Beside the file and then into its place: a writer that is killed leaves the state, and a ban, as it was."""
+        if text == before:
+            return
+        try:
+            with os.fdopen(self._open(".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as file:
+                file.write(text)
+            Path(f"{self._path}.new").replace(self._path)
+        except OSError as error:
+            raise self._unusable(error.strerror or "unknown error") from error
+
+    def _read(self, text: str | None) -> _State:
+        try:
+            return _State() if text is None else _parsed(text)
         except (ValueError, TypeError, AttributeError, KeyError):
-            # Its writer was killed in between. Nobody knows what was spent: take it that the bursts are.
+            # A machine that lost power. Nobody knows what was spent: take it that the bursts are.
             now = self._clock()
             bursts = {name: limit.weight * self._share * BURST for name, limit in self._limits.items()}
             return _State(buckets={name: _Bucket(level=level, since=now) for name, level in bursts.items()})

@@ -9,10 +9,12 @@ from tradecore_pipeline.domain.errors import SourceUnavailableError, TradecoreEr
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.market_data import FetchedDay
 from tradecore_pipeline.domain.tables import Table
-from tradecore_pipeline.domain.time import month_of
+from tradecore_pipeline.domain.time import day_start, month_of
 from tradecore_pipeline.exchanges.pieces import ONE_DAY, Verdict, assemble, nothing
 from tradecore_pipeline.exchanges.prefetch import prefetch
 
+DAYS_WORTH_A_MONTH = 10
+"""From so many days on, one monthly file costs less than the daily ones."""
 Work = Callable[[Sequence[date]], Iterable[FetchedDay]]
 """Fetches some days together, in order."""
 
@@ -84,6 +86,13 @@ def _outcome(work: Work, days: Sequence[date]) -> tuple[list[FetchedDay], Tradec
             if failure is not None:
                 return fetched, failure
     return fetched, None
+
+
+def cut_off(day: FetchedDay, reach: datetime, *, why: str) -> FetchedDay:
+    """A day of which the source serves nothing before ``reach`` any more: what is missing up to there is no gap."""
+    start = day_start(day.day)
+    gaps = tuple(gap for gap in day.gaps if gap.first_missing != max(reach, start))
+    return replace(day, forgotten=True, gaps=gaps, reason=day.reason or (why if reach > start else ""))
 
 
 def empty_day(

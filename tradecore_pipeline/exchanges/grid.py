@@ -8,7 +8,7 @@ from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.market_data import FetchedDay, Gap
 from tradecore_pipeline.domain.tables import Table
 from tradecore_pipeline.domain.time import day_start
-from tradecore_pipeline.exchanges.answers import MOST_ASKS, Answer, Read, SeenSince, check_silence
+from tradecore_pipeline.exchanges.answers import ASKED_IN_VAIN, MOST_ASKS, Answer, Read, SeenSince, read_on
 from tradecore_pipeline.exchanges.pieces import ONE_DAY, Asked, Piece, assemble, judge, split_gaps
 from tradecore_pipeline.quality.gaps import find_gaps
 
@@ -25,9 +25,15 @@ class GridSeries:
 
 
 def grid_days(
-    series: GridSeries, days: Sequence[date], *, now: datetime, opened: datetime, until: datetime
+    series: GridSeries,
+    days: Sequence[date],
+    *,
+    now: datetime,
+    opened: datetime,
+    until: datetime,
+    archived: Answer | None,
 ) -> Iterator[FetchedDay]:
-    """Consecutive days, in order: what is missing was asked for twice, and a silence to the end was checked.
+    """Consecutive days, in order: what is missing was asked for twice more, and a silence to the end was checked.
 
     Args:
         series: what is asked for.
@@ -35,10 +41,11 @@ def grid_days(
         now: the exchange's clock.
         opened: the first key there can be.
         until: the first key that is not final yet.
+        archived: what files have of the days; only what they lack is asked for.
     """
     start, end = day_start(days[0]), day_start(days[-1]) + ONE_DAY
     begin, stop = max(start, opened), max(start, min(end, until))
-    answer = _ask(series, begin=begin, stop=stop, over=stop == end)
+    answer = _ask(series, archived, begin=begin, stop=stop, over=stop == end)
     for day in days:
         first = day_start(day)
         piece = answer.window(series.table, start=first, end=min(first + ONE_DAY, stop))
@@ -47,22 +54,19 @@ def grid_days(
         yield assemble(series.instrument, series.table, day, piece, verdict)
 
 
-def _ask(series: GridSeries, *, begin: datetime, stop: datetime, over: bool) -> Answer:
-    answer = series.read(begin, stop)
+def _ask(series: GridSeries, archived: Answer | None, *, begin: datetime, stop: datetime, over: bool) -> Answer:
+    answer = archived or series.read(begin, stop)
+    asked, in_vain = (0 if archived else 1), 0
     piece = answer.window(series.table, start=begin, end=stop)
-    for _ in range(MOST_ASKS - 1):
-        if not _gaps(series, piece, start=begin, end=stop):
-            return answer
+    while (gaps := _gaps(series, piece, start=begin, end=stop)) and asked < MOST_ASKS and in_vain < ASKED_IN_VAIN:
         known = piece.rows.num_rows
-        answer = answer.and_then(series.read(begin, stop))
+        answer = answer.and_then(series.read(gaps[0].first_missing, gaps[-1].last_missing + series.step))
         piece = answer.window(series.table, start=begin, end=stop)
-        if piece.rows.num_rows == known:
-            break
-    gaps = _gaps(series, piece, start=begin, end=stop)
+        asked, in_vain = asked + 1, in_vain + 1 if piece.rows.num_rows == known else 0
     _, silence = split_gaps(gaps, piece, series.table, seen_until=answer.seen_until)
-    if silence is not None and over:
-        check_silence(series.seen_since, series.table, since=silence.first_missing, host=piece.host)
-    return answer
+    if silence is None or not over:
+        return answer
+    return read_on(answer, series.read, series.seen_since, series.table, since=silence.first_missing, stop=stop)
 
 
 def _gaps(series: GridSeries, piece: Piece, *, start: datetime, end: datetime) -> tuple[Gap, ...]:

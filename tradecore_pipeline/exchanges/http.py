@@ -75,8 +75,15 @@ def unreachable(endpoint: Endpoint, why: str) -> SourceUnavailableError:
     )
 
 
+def _redirect(endpoint: Endpoint, location: str) -> SourceUnavailableError:
+    return SourceUnavailableError(
+        f"{endpoint.host} points to {location[:200]!r}, which is not followed (a proxy or a login page?): where it has "
+        f"really moved, point {endpoint.setting} there (now {endpoint.url})"
+    )
+
+
 class HttpClient:
-    """GET requests with retries. Safe to share between threads."""
+    """GET requests with retries; redirects are not followed. Safe to share between threads."""
 
     def __init__(self, *, timeout_seconds: float, retries: int, connections: int) -> None:
         self._timeout = (min(CONNECT_SECONDS, timeout_seconds), timeout_seconds)
@@ -106,7 +113,7 @@ class HttpClient:
     def attempt(self, endpoint: Endpoint, url: str) -> Reply | None:
         """One try of ``get`` at ``url``; raises ``Retriable`` where another may do better."""
         try:
-            with self._session.get(url, timeout=self._timeout, stream=True) as response:
+            with self._session.get(url, timeout=self._timeout, stream=True, allow_redirects=False) as response:
                 body = bytes(response.raw.read(MAX_BODY_BYTES + 1))
         except requests.exceptions.InvalidURL as error:
             raise unreachable(endpoint, "not a valid address") from error
@@ -117,6 +124,8 @@ class HttpClient:
             return None
         if status in {403, 451}:
             raise refusal(endpoint, status)
+        if response.is_redirect:
+            raise _redirect(endpoint, response.headers["Location"])
         if status in {418, 429} or status >= 500:
             pause = retry_after_seconds(response.headers.get("Retry-After"))
             raise Retriable(refusal(endpoint, status), pause_seconds=pause, throttled=status < 500)

@@ -4,8 +4,9 @@ Rows come out sorted by unique keys: a row that appears twice is taken once, two
 refused.
 """
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,14 @@ import pyarrow as pa
 
 from tradecore_pipeline.domain.errors import InvalidDataError
 from tradecore_pipeline.domain.tables import FUNDING_RATES, TIMESTAMP, Table
+from tradecore_pipeline.quality.checks import validate_rows
 from tradecore_pipeline.quality.gaps import epoch_ms
 
+Texts = Sequence[str | None] | pa.ChunkedArray
 MINUTE_MS = 60_000
-_LATEST_MS = 10_000_000_000_000
-"""The year 2286: a stamp beyond it is in another unit."""
+_EARLIEST_MS, _LATEST_MS = 1_230_768_000_000, 4_102_444_800_000
+"""2009 to 2100: what lies outside is in another unit than milliseconds."""
+_NO_TIME = timedelta(milliseconds=1)
 
 
 def listed(payload: Any, *, name: str) -> list[Any]:
@@ -43,47 +47,55 @@ def fields(rows: Sequence[Any], kinds: dict[str, type], *, name: str) -> list[li
     return [[row[field] for row in rows] for field in kinds]
 
 
-def numbers(texts: Sequence[str | None], kind: pa.DataType, *, name: str) -> pa.Array:
+def numbers(texts: Texts, kind: pa.DataType, *, name: str) -> pa.Array:
     """Numbers written as text: exact decimals or the nearest float; None stays null.
 
     Raises:
         InvalidDataError: one is no number, or does not fit.
     """
     try:
-        return pa.array(texts, type=pa.string()).cast(kind)
+        whole: Any = texts if isinstance(texts, pa.ChunkedArray) else pa.chunked_array([pa.array(texts, pa.string())])
+        return whole.cast(kind).combine_chunks()
     except (pa.ArrowInvalid, UnicodeEncodeError) as error:
         raise InvalidDataError(f"{name}: {error}") from error
 
 
-def stamps(values: Sequence[Any], *, name: str) -> pa.Array:
+def stamps(values: Sequence[Any] | pa.ChunkedArray, *, name: str) -> pa.Array:
     """Milliseconds since 1970, as integers or as their digits.
 
     Raises:
         InvalidDataError: one is neither, or is no moment in milliseconds.
     """
-    moments: list[int] = []
-    for value in values:
-        digits = str(value)
-        known = type(value) in {int, str} and digits.isascii() and digits.isdigit() and len(digits) <= 13
-        if not known or not 0 < int(digits) < _LATEST_MS:
-            raise InvalidDataError(f"{name}: {digits[:40]!r} is not a moment in milliseconds")
-        moments.append(int(digits))
-    return pa.array(moments, type=pa.int64()).cast(TIMESTAMP)
+    kinds = {str} if isinstance(values, pa.ChunkedArray) else {type(value) for value in values}
+    if kinds <= {int}:
+        sane = all(_EARLIEST_MS <= value <= _LATEST_MS for value in values)
+        moments = pa.array(values if sane else [None], type=pa.int64())
+    else:
+        moments = numbers(values if kinds <= {str} else [None], pa.int64(), name=name)
+    known = np.asarray(moments.drop_null())
+    if moments.null_count or ((known < _EARLIEST_MS) | (known > _LATEST_MS)).any():
+        shown = "a stamp" if isinstance(values, pa.ChunkedArray) else str(list(values[:3]))[:60]
+        raise InvalidDataError(f"{name}: {shown} is not a moment in milliseconds")
+    return moments.cast(TIMESTAMP)
 
 
-def rows_of(table: Table, columns: dict[str, pa.Array], *, name: str) -> pa.Table:
+def rows_of(table: Table, columns: Mapping[str, pa.Array], *, name: str) -> pa.Table:
     """The columns as rows of ``table``, sorted by unique keys; columns that are not given are null.
 
     Raises:
-        InvalidDataError: a value is missing that must not be, or two different rows share a key.
+        InvalidDataError: two different rows share a key, or some row must not be stored.
     """
     count = len(columns[table.key])
     arrays = [columns.get(field.name, pa.nulls(count, field.type)) for field in table.schema]
-    rows = pa.Table.from_arrays(arrays, names=table.schema.names)
-    for column in table.columns:
-        if not column.nullable and rows.column(column.name).null_count:
-            raise InvalidDataError(f"{name}: {column.name} is empty in some row")
-    return _sorted_unique(table, rows, name=name).cast(table.schema)
+    rows = _sorted_unique(table, pa.Table.from_arrays(arrays, schema=table.schema), name=name)
+    if rows.num_rows:
+        key = rows.column(table.key)
+        try:
+            # Whether they lie on the table's grid is asked where days are made of them.
+            validate_rows(replace(table, step=None), rows, start=key[0].as_py(), end=key[-1].as_py() + _NO_TIME)
+        except InvalidDataError as error:
+            raise InvalidDataError(f"{name}: {error}") from error
+    return rows
 
 
 def settlements(moments: pa.Array, rates: pa.Array, *, name: str) -> pa.Table:

@@ -161,10 +161,10 @@ class RestConnection:
 
     def _spared(self, failure: Retriable) -> Retriable:
         """The failure, with the pause that every process now makes if the host complained."""
-        if failure.throttled and failure.pause_seconds is None:
-            failure.pause_seconds = self._budget.back_off()
-        elif failure.throttled and failure.pause_seconds:
+        if failure.throttled and failure.pause_seconds:
             self._budget.ban(failure.pause_seconds)
+        elif failure.throttled:
+            failure.pause_seconds = self._budget.back_off()
         return failure
 
     def _report(self, client: "_Client", bucket: str) -> None:
@@ -191,7 +191,7 @@ class RestConnection:
         pause = retry_after_seconds(client.headers.get("Retry-After"))
         if status in {418, 429}:
             if (banned := _BANNED_UNTIL.search(text)) is not None:
-                pause = max(pause or 0.0, int(banned[1]) / 1000 - time.time())
+                pause = max(pause or 0.0, int(banned[1]) / 1000 - time.time()) or None
             return Retriable(refusal(self.endpoint, status), pause_seconds=pause, throttled=True)
         if (explained := self._venue.explain(text, subject)) is not None:
             return explained

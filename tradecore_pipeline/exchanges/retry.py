@@ -66,5 +66,9 @@ def _pause(failure: Retriable, used: int) -> float:
 
 
 def retry_after_seconds(header: str | None) -> float | None:
-    """The pause a ``Retry-After`` header asks for; its date form is not used by exchanges and reads as none."""
-    return float(header) if header is not None and header.strip().isdigit() else None
+    """The pause a ``Retry-After`` header asks for; none where it says 0: a host that refuses does not mean "at once".
+
+    Its date form is not used by exchanges and reads as none, too.
+    """
+    text = "" if header is None else header.strip()
+    return (float(text) or None) if text.isascii() and text.isdigit() else None

@@ -1,6 +1,7 @@
-"""Days of funding settlements from a REST endpoint: intervals are measured, silences are asked about twice.
+"""Days of funding settlements: how intervals are measured, and what counts as missing, whatever the source.
 
-An interval is the distance to the settlement before, so that the same rows come out however the days were sliced.
+An interval is the distance to the settlement before, so that the same rows come out however the days were sliced and
+whichever route they came by.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,10 +16,13 @@ from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.market_data import FetchedDay, Gap
 from tradecore_pipeline.domain.tables import FUNDING_RATES
 from tradecore_pipeline.domain.time import day_start
-from tradecore_pipeline.exchanges.answers import MOST_ASKS, Answer, Read, SeenSince, check_silence
-from tradecore_pipeline.exchanges.pieces import LATE_ROWS, ONE_DAY, Asked, Verdict, assemble, cut, judge
+from tradecore_pipeline.exchanges.answers import MOST_ASKS, Answer, Read, SeenSince, read_on
+from tradecore_pipeline.exchanges.pieces import LATE_ROWS, ONE_DAY, Asked, Piece, Verdict, assemble, cut, judge
 from tradecore_pipeline.quality.gaps import epoch_ms
 
+LONGEST_INTERVAL = timedelta(hours=8)
+"""Binance, Bybit and OKX never settle less often: a longer silence means missing rows, a shorter one may be a changed
+interval."""
 _BEGINNING = timedelta(days=36_500)
 
 
@@ -40,9 +44,12 @@ def funding_days(
     """Days, ascending, in order; none of them ends before ``opened``, when the instrument's trading began."""
     start, end = day_start(days[0]), day_start(days[-1]) + ONE_DAY
     answer = _ask(series, start=start, end=end, now=now, opened=opened)
-    known = with_intervals(_all_rows(answer, end=end), first_minutes=None)
+    known = with_intervals(_all_rows(answer, end=now + ONE_DAY), first_minutes=None)
+    asked = Asked(now, answer.seen_until, "")
     for day in days:
-        yield _day(series, answer, day, known=known, now=now)
+        first = day_start(day)
+        piece = answer.window(FUNDING_RATES, start=first, end=first + ONE_DAY)
+        yield settlement_day(series.instrument, day, piece, known, asked=asked, longest=series.longest_interval)
 
 
 def with_intervals(rows: pa.Table, *, first_minutes: int | None) -> pa.Table:
@@ -53,68 +60,112 @@ def with_intervals(rows: pa.Table, *, first_minutes: int | None) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=FUNDING_RATES.schema)
 
 
-def _ask(series: FundingSeries, *, start: datetime, end: datetime, now: datetime, opened: datetime) -> Answer:
-    """A day more at the end, to see that a silence is over; twice where the rows look as if some were left out."""
-    until = min(end + ONE_DAY, now + timedelta(milliseconds=1))
-    answer = series.read(start, until)
-    times = _times(_all_rows(answer, end=until))
-    for _ in range(MOST_ASKS - 1):
-        if not _irregular(times, start=start, until=until, longest=series.longest_interval, opened=opened):
-            break
-        known = len(times)
-        answer = answer.and_then(series.read(start, until))
-        times = _times(_all_rows(answer, end=until))
-        if len(times) == known:
-            break
-    shown = times[-1] if times else start
-    if end <= now and end - shown > series.longest_interval and times:
-        since = shown + timedelta(minutes=1)
-        check_silence(series.seen_since, FUNDING_RATES, since=since, host=answer.pieces[0].host)
-    return answer
+def settlement_day(
+    instrument: Instrument, day: date, piece: Piece, known: pa.Table, *, asked: Asked, longest: timedelta
+) -> FetchedDay:
+    """The day's part of ``known``: all settlements that the sources told, with intervals, beyond the day as well.
 
-
-def _irregular(
-    times: Sequence[datetime], *, start: datetime, until: datetime, longest: timedelta, opened: datetime
-) -> bool:
-    """Whether some settlement may have been left out: silences, or intervals that are not all the same."""
-    if not times or until - times[-1] > longest or times[0] >= start > opened:
-        return True
-    return len({later - earlier for earlier, later in pairwise(times)}) > 1
-
-
-def _day(series: FundingSeries, answer: Answer, day: date, *, known: pa.Table, now: datetime) -> FetchedDay:
+    Args:
+        instrument: whose they are.
+        day: the day.
+        piece: what ``known`` holds of the day, and where it came from.
+        known: settlements before, on and after the day, so that silences can be told from ends.
+        asked: what the exchange said; a failure to ask it counts only where a settlement may be missing.
+        longest: the exchange never settles less often.
+    """
     start = day_start(day)
     end = start + ONE_DAY
-    piece = answer.window(FUNDING_RATES, start=start, end=end)
     piece = replace(piece, rows=cut(replace(piece, rows=known), FUNDING_RATES, start=start, end=end).rows)
-    shown = answer.seen_until or start
-    gaps = _gaps(_times(known), start=start, end=end, longest=series.longest_interval)
-    verdict = judge(piece, FUNDING_RATES, day=day, gaps=gaps, asked=Asked(now, shown, ""))
-    if verdict.complete and end - shown > series.longest_interval and now < end + LATE_ROWS:
+    shown = max((moment for moment in (asked.seen_until, *_times(known)[-1:]) if moment is not None), default=start)
+    gaps = missing_settlements(known, start=start, end=end, longest=longest)
+    failure = asked.failure if gaps or is_silent(known, start=start, end=end, longest=longest) else ""
+    verdict = judge(piece, FUNDING_RATES, day=day, gaps=gaps, asked=Asked(asked.now, shown, failure))
+    unsettled = end - shown > longest or _undecided(known, start=start, end=end)
+    if verdict.complete and unsettled and asked.now < end + LATE_ROWS:
         verdict = Verdict(gaps, complete=False, reason="no later settlement yet (halted or delayed)")
-    return assemble(series.instrument, FUNDING_RATES, day, piece, verdict)
+    return assemble(instrument, FUNDING_RATES, day, piece, verdict)
 
 
-def _gaps(times: Sequence[datetime], *, start: datetime, end: datetime, longest: timedelta) -> tuple[Gap, ...]:
-    """Settlements that should lie in [start, end).
+def is_doubtful(rows: pa.Table, *, start: datetime, end: datetime, longest: timedelta) -> bool:
+    """Whether ``rows`` (sorted, with intervals) show that some settlement of [start, end) was left out."""
+    gaps = missing_settlements(rows, start=start, end=end, longest=longest)
+    return bool(gaps) or is_silent(rows, start=start, end=end, longest=longest)
 
-    A silence longer than any interval, or a whole number of intervals where the settlements before and after it kept
-    one and the same: an interval that changed for good is no gap.
+
+def is_uneven(rows: pa.Table) -> bool:
+    """Whether the intervals between ``rows`` differ: one may have been left out, or the exchange changed them."""
+    return len({later - earlier for earlier, later in pairwise(_times(rows))}) > 1
+
+
+def is_silent(rows: pa.Table, *, start: datetime, end: datetime, longest: timedelta) -> bool:
+    """Whether somewhere in [start, end) there was silence for longer than any interval."""
+    times = _times(rows)
+    before = max((time for time in times if time < start), default=start)
+    after = min((time for time in times if time >= end), default=end)
+    inside = [time for time in times if start <= time < end]
+    return any(later - earlier > longest for earlier, later in pairwise([before, *inside, after]))
+
+
+def missing_settlements(rows: pa.Table, *, start: datetime, end: datetime, longest: timedelta) -> tuple[Gap, ...]:
+    """Settlements that should lie in [start, end), given ``rows`` (sorted, with intervals) around it.
+
+    They are missing from a silence longer than any interval, and from one of a whole number of intervals where those
+    before and after it are one and the same: an interval that changed for good is no gap. A first row whose own
+    interval is unknown is taken to have the one after its silence.
     """
     gaps: list[Gap] = []
-    distances = [later - earlier for earlier, later in pairwise(times)]
-    for place, silence in enumerate(distances):
-        before = distances[place - 1] if place else None
-        after = distances[place + 1] if place + 1 < len(distances) else None
-        step = before or (after if silence > longest else None)
-        skipped = step is not None and step == after and silence > step and not silence % step
-        if step is None or not (silence > longest or skipped):
+    intervals: list[int | None] = rows.column("funding_interval_minutes").to_pylist()
+    following = [*intervals[2:], None]
+    for (earlier, later), before, after in zip(pairwise(_times(rows)), intervals, following, strict=False):
+        silence, minutes = later - earlier, before or after
+        if minutes is None:
             continue
-        slots = [times[place] + step * count for count in range(1, -(-silence // step))]
+        step = timedelta(minutes=minutes)
+        skipped = before == after and silence > step and not silence % step
+        if silence <= longest and not skipped:
+            continue
+        slots = [earlier + step * count for count in range(1, -(-silence // step))]
         missing = [slot for slot in slots if start <= slot < end]
         if missing:
             gaps.append(Gap(missing[0], missing[-1], len(missing)))
     return tuple(gaps)
+
+
+def _undecided(rows: pa.Table, *, start: datetime, end: datetime) -> bool:
+    """Whether the newest interval grew inside [start, end): the next one tells if a settlement is missing from it."""
+    *_, first, second, third = [None, None, None, *_times(rows)]
+    if first is None or second is None or third is None:
+        return False
+    step = second - first
+    return third - second > step and second + step < end and third - step >= start
+
+
+def _ask(series: FundingSeries, *, start: datetime, end: datetime, now: datetime, opened: datetime) -> Answer:
+    """A day more at the end, to see that a silence is over; twice where the rows look as if some were left out."""
+    until = min(end + ONE_DAY, now + timedelta(milliseconds=1))
+    answer = series.read(start, until)
+    rows = _all_rows(answer, end=until)
+    for _ in range(MOST_ASKS - 1):
+        if not _irregular(rows, start=start, until=until, longest=series.longest_interval, opened=opened):
+            break
+        known = rows.num_rows
+        answer = answer.and_then(series.read(start, until))
+        rows = _all_rows(answer, end=until)
+        if rows.num_rows == known:
+            break
+    shown = _times(rows)[-1] if rows.num_rows else start
+    if end <= now and end - shown > series.longest_interval and rows.num_rows:
+        since = shown + timedelta(minutes=1)
+        return read_on(answer, series.read, series.seen_since, FUNDING_RATES, since=since, stop=until)
+    return answer
+
+
+def _irregular(rows: pa.Table, *, start: datetime, until: datetime, longest: timedelta, opened: datetime) -> bool:
+    """Whether some settlement may have been left out: silences, or intervals that are not all the same."""
+    times = _times(rows)
+    if not times or until - times[-1] > longest or times[0] >= start > opened:
+        return True
+    return is_uneven(rows)
 
 
 def _all_rows(answer: Answer, *, end: datetime) -> pa.Table:

@@ -100,7 +100,7 @@ def _on_grid(
 def _settled(joined: list[tuple[date, Joined]], *, now: datetime) -> Iterator[tuple[date, Joined, Verdict]]:
     """The days of settlements, whose intervals are measured over all of them."""
     rows = measured(pa.concat_tables([whole.rows for _, whole in joined]))
-    whole = {_day(number) for number in whole_days(epoch_ms(rows.column(FUNDING_RATES.key)))}
+    whole = whole_days(rows)
     ends = accumulate(day.rows.num_rows for _, day in joined)
     for (day, found), end in zip(joined, ends, strict=True):
         count = found.rows.num_rows

@@ -1,50 +1,62 @@
 """Imported funding settlements: the time between them, and on which days none can be missing."""
 
-from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 
 from tradecore_pipeline.domain.tables import FUNDING_RATES
+from tradecore_pipeline.domain.time import day_start
+from tradecore_pipeline.exchanges.settlements import LONGEST_INTERVAL, is_doubtful, with_intervals
 from tradecore_pipeline.quality.gaps import epoch_ms
 
-LONGEST_INTERVAL = timedelta(hours=8)
-"""No exchange settles less often: across a longer silence, rows are missing."""
-_MINUTE_MS = 60_000
+pc: Any = pyarrow.compute  # its functions are made at import, where no type checker sees them
+
+_ONE_DAY = timedelta(days=1)
 _DAY_MS = 86_400_000
 _LONGEST_MS = round(LONGEST_INTERVAL.total_seconds() * 1000)
+_BESIDE = 2
+"""Rows before and after a day that tell whether a silence at its ends is longer than it should be."""
 
 
 def measured(rows: pa.Table) -> pa.Table:
     """The settlements (sorted) with the minutes since the one before; a file's own word where that is unknown."""
-    steps = np.diff(epoch_ms(rows.column("ts_settle")))
-    known = np.concatenate([[False], steps <= _LONGEST_MS])
-    minutes = np.concatenate([[0], steps // _MINUTE_MS])
-    told: Sequence[int | None] = rows.column("funding_interval_minutes").to_pylist()
-    intervals = [int(m) if is_known else own for m, is_known, own in zip(minutes, known, told, strict=True)]
-    columns = [rows.column("ts_settle"), rows.column("funding_rate"), pa.array(intervals, type=pa.int32())]
+    told = rows.column("funding_interval_minutes").combine_chunks()
+    since_before = with_intervals(rows, first_minutes=None).column("funding_interval_minutes").combine_chunks()
+    unknown = np.concatenate([[True], np.diff(epoch_ms(rows.column("ts_settle"))) > _LONGEST_MS])
+    intervals = pc.if_else(pa.array(unknown), told, since_before)
+    columns = [rows.column("ts_settle"), rows.column("funding_rate"), intervals]
     return pa.Table.from_arrays(columns, schema=FUNDING_RATES.schema)
 
 
-def whole_days(times: np.ndarray) -> set[int]:
-    """The days (counted from 1970) whose settlements, of those at ``times`` (ms, sorted), are all there.
+def whole_days(rows: pa.Table) -> set[date]:
+    """The days whose settlements, of ``rows`` (sorted, with intervals), are all there, as for fetched ones.
 
-    A silence longer than any interval, or longer than the two beside it, has rows missing. Before the first and after
-    the last settlement the interval is taken to be the nearest one.
+    Before the first and after the last settlement the interval is taken to be the nearest one.
     """
-    steps = np.diff(times)
-    if not len(steps):
+    times = epoch_ms(rows.column("ts_settle"))
+    if len(times) < 2:
         return set()
-    beside = np.concatenate([steps[:1], steps, steps[-1:]])
-    holes = (steps > _LONGEST_MS) | ((steps > beside[:-2]) & (steps > beside[2:]))
+    edges = [0, *(np.flatnonzero(np.diff(times // _DAY_MS)) + 1).tolist(), len(times)]
+    whole = {_day_of(int(times[begin])) for begin, end in pairwise(edges) if not _may_lack(rows, begin, end)}
     first, last = int(times[0]), int(times[-1])
-    days = set(np.unique(times // _DAY_MS).tolist())
-    if first - int(steps[0]) >= first // _DAY_MS * _DAY_MS:
-        days.discard(first // _DAY_MS)
-    if last + int(steps[-1]) < (last // _DAY_MS + 1) * _DAY_MS:
-        days.discard(last // _DAY_MS)
-    for index in np.flatnonzero(holes).tolist():
-        begin, end = int(times[index]) + 1, int(times[index + 1]) - 1
-        days -= set(range(begin // _DAY_MS, end // _DAY_MS + 1))
-    return days
+    if first - int(times[1] - times[0]) >= first // _DAY_MS * _DAY_MS:
+        whole.discard(_day_of(first))
+    if last + int(times[-1] - times[-2]) < (last // _DAY_MS + 1) * _DAY_MS:
+        whole.discard(_day_of(last))
+    return whole
+
+
+def _may_lack(rows: pa.Table, begin: int, end: int) -> bool:
+    """Whether a settlement may be missing from the day whose rows are those from ``begin`` to ``end``."""
+    before = max(0, begin - _BESIDE)
+    start = day_start(rows.column("ts_settle")[begin].as_py().date())
+    around = rows.slice(before, end + _BESIDE - before)
+    return is_doubtful(around, start=start, end=start + _ONE_DAY, longest=LONGEST_INTERVAL)
+
+
+def _day_of(moment: int) -> date:
+    return datetime.fromtimestamp(moment / 1000, UTC).date()

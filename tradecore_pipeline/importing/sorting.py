@@ -15,6 +15,7 @@ from tradecore_pipeline.importing.notes import Notes
 from tradecore_pipeline.importing.values import Place
 from tradecore_pipeline.quality.checks import validate_rows
 from tradecore_pipeline.quality.gaps import epoch_ms
+from tradecore_pipeline.storage.differences import differing_rows
 
 pc: Any = pyarrow.compute  # its functions are made at import, where no type checker sees them
 
@@ -96,7 +97,7 @@ def _unique(rows: pa.Table, keys: np.ndarray, parts: Parts) -> pa.Table:
     rows, keys = rows.take(pa.array(order)), keys[order]
     repeated = np.flatnonzero(np.diff(keys) == 0)
     before, after = rows.take(pa.array(repeated)), rows.take(pa.array(repeated + 1))
-    differ = np.flatnonzero(_different(before, after))
+    differ = np.flatnonzero(differing_rows(before, after))
     if len(differ):
         index = int(repeated[differ[0]])
         both = f"{_at(parts, int(order[index]))} and {_number(parts, int(order[index + 1]))}"
@@ -104,17 +105,6 @@ def _unique(rows: pa.Table, keys: np.ndarray, parts: Parts) -> pa.Table:
     single = np.ones(len(keys), dtype=bool)
     single[repeated] = False
     return rows.filter(pa.array(single))
-
-
-def _different(left: pa.Table, right: pa.Table) -> np.ndarray:
-    """For each pair of rows whether some column differs; null and a value do, null and null do not."""
-    result = np.zeros(left.num_rows, dtype=bool)
-    for name in left.column_names:
-        a, b = left.column(name), right.column(name)
-        unlike = pc.fill_null(pc.not_equal(a, b), fill_value=False)
-        one_null = pc.xor(pc.is_null(a), pc.is_null(b))
-        result |= pc.or_(unlike, one_null).to_numpy()
-    return result
 
 
 def _check_traded(rows: pa.Table, *, file: str) -> None:

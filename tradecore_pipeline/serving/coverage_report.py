@@ -96,6 +96,8 @@ def coverage_page(panels: Sequence[Panel], *, generated_at: datetime, market: st
     from plotly.offline import get_plotlyjs  # noqa: PLC0415 (the page alone needs plotly)
 
     simulated = market != REAL_MARKET
+    empty = [panel for panel in panels if not panel.days]
+    panels = [panel for panel in panels if panel.days]
     parts = {
         "badge": '<span class="simulated">SIMULATED</span>' if simulated else "",
         "subtitle": escape(
@@ -105,6 +107,7 @@ def coverage_page(panels: Sequence[Panel], *, generated_at: datetime, market: st
         "legend": _legend(panels),
         "totals": _totals(panels),
         "sections": "".join(_section(place, panel, panels) for place, panel in enumerate(panels)),
+        "empty": _empty(empty),
         "data": _data(panels),
         "plotly": get_plotlyjs(),
     }
@@ -141,10 +144,14 @@ def _section(place: int, panel: Panel, panels: Sequence[Panel]) -> str:
     begins = place == 0 or panels[place - 1].instrument != panel.instrument
     title = f"<h2>{escape(str(panel.instrument))}</h2>" if begins else ""
     name = escape(panel.table.name)
-    if not panel.days:
-        return f"{title}<h3>{name}<small>nothing stored yet</small></h3>"
     span = f"{panel.days[0].day} to {panel.days[-1].day}"
     return f'{title}<h3>{name}<small>{escape(_meaning(panel.table))}, {span}</small></h3><div id="{_id(place)}"></div>'
+
+
+def _empty(panels: Sequence[Panel]) -> str:
+    """One line that names what could be there and is not."""
+    named = ", ".join(f"{panel.table.name} of {panel.instrument}" for panel in panels)
+    return f"<p>Nothing stored yet: {escape(named)}.</p>" if named else ""
 
 
 def _meaning(table: Table) -> str:
@@ -162,7 +169,6 @@ def _data(panels: Sequence[Panel]) -> str:
     drawn: list[dict[str, Any]] = [
         {"id": _id(place), "first": panel.days[0].day.isoformat(), "runs": _runs(panel.days, texts)}
         for place, panel in enumerate(panels)
-        if panel.days
     ]
     states = [{"name": state.value, "colour": colour} for state, colour in COLOURS.items()]
     document = {"states": states, "texts": list(texts), "panels": drawn}

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from enum import StrEnum
 
@@ -12,6 +12,7 @@ from tradecore_pipeline.domain.offers import offered
 from tradecore_pipeline.domain.tables import Table
 from tradecore_pipeline.domain.time import day_range
 from tradecore_pipeline.storage.failures import Failure, Failures
+from tradecore_pipeline.storage.lake import Lake
 from tradecore_pipeline.storage.ledger import Ledger, LedgerEntry
 
 _BEFORE_LISTING = "before listing"
@@ -22,7 +23,7 @@ class State(StrEnum):
     """How a day of a dataset stands. One that is several is what comes first here."""
 
     FAILED = "failed"
-    """The last attempt to fetch it failed, and it was not complete before."""
+    """The last attempt to fetch it failed, and it was not complete before, or its file is lost or damaged."""
     MISSING = "missing"
     """Never stored."""
     INCOMPLETE = "incomplete"
@@ -97,8 +98,8 @@ def day_states(
     Raises:
         InvalidDataError: a ledger entry, or the document of a failed day, cannot be read.
     """
-    entries = ledger.entries(table.name, instrument)
-    return _states(entries, failures.list(table.name, instrument), first, last)
+    entries, failed = ledger.entries(table.name, instrument), failures.list(table.name, instrument)
+    return _states(_with_files(ledger, table, entries, failed), failed, first, last)
 
 
 def known_days(ledger: Ledger, failures: Failures, instrument: Instrument, table: Table) -> tuple[date, date] | None:
@@ -119,7 +120,8 @@ def merge_gaps(gaps: Iterable[Gap], step: timedelta | None) -> list[Gap]:
 
 
 def _row(ledger: Ledger, failures: Failures, instrument: Instrument, table: Table) -> CoverageRow:
-    entries, failed = ledger.entries(table.name, instrument), failures.list(table.name, instrument)
+    failed = failures.list(table.name, instrument)
+    entries = _with_files(ledger, table, ledger.entries(table.name, instrument), failed)
     with_rows: Sequence[date] = [entry.day for entry in entries if entry.rows]
     minutes = 0 if table.step is None else table.step // timedelta(minutes=1)
     extent = _extent([entry.day for entry in entries], failed)
@@ -142,6 +144,19 @@ def _row(ledger: Ledger, failures: Failures, instrument: Instrument, table: Tabl
         failed_days=count[State.FAILED],
         missing_days=count[State.MISSING],
     )
+
+
+def _with_files(
+    ledger: Ledger, table: Table, entries: Iterable[LedgerEntry], failed: Iterable[Failure]
+) -> list[LedgerEntry]:
+    """``entries``, those of failed days complete only if their file is intact: it may be why the day was tried."""
+    doubtful, lake = {failure.day for failure in failed}, Lake(ledger.layout)
+    return [
+        replace(entry, complete=False)
+        if entry.day in doubtful and not lake.holds(table, entry.instrument, entry.day, sha256=entry.sha256)
+        else entry
+        for entry in entries
+    ]
 
 
 def _extent(stored: Sequence[date], failed: Sequence[Failure]) -> tuple[date, date] | None:

@@ -44,15 +44,15 @@ def differences(table: Table, old: pa.Table, new: pa.Table) -> Difference:
     before, after = (rows.select(table.schema.names).cast(table.schema) for rows in (old, new))
     keys_before, keys_after = epoch_ms(before.column(table.key)), epoch_ms(after.column(table.key))
     lasting, known = np.isin(keys_before, keys_after), np.isin(keys_after, keys_before)
-    changed = keys_before[lasting][_differing(before.filter(pa.array(lasting)), after.filter(pa.array(known)))]
+    changed = keys_before[lasting][differing_rows(before.filter(pa.array(lasting)), after.filter(pa.array(known)))]
     added, removed = keys_after[~known], keys_before[~lasting]
     touched = np.concatenate([added, removed, changed])
     first = datetime.fromtimestamp(int(touched.min()) / 1000, UTC) if len(touched) else None
     return Difference(len(added), len(removed), len(changed), first)
 
 
-def _differing(left: pa.Table, right: pa.Table) -> np.ndarray:
-    """Which rows of two tables with the same keys differ in any column."""
+def differing_rows(left: pa.Table, right: pa.Table) -> np.ndarray:
+    """Which rows of two tables, equally many with the same columns, differ in any column. Null equals null only."""
     differing = np.zeros(left.num_rows, dtype=np.bool_)
     for name in left.column_names:
         a, b = left.column(name), right.column(name)

@@ -24,7 +24,12 @@ pc: Any = pyarrow.compute  # its functions are made at import, where no type che
 REPLACING = "the day was being replaced when its writer stopped: materialize it again"
 MOST_FILES = 20
 """Files an entry names: a day that is recorded bit by bit would otherwise name one per visit."""
+MOST_VERSIONS = 20
+"""Restatements an entry remembers, the newest: a source that never comes to rest would otherwise add one per visit."""
 
+_BEFORE = ", before: "
+"""Between ``REPLACING`` and the reason of the day that was being replaced."""
+_ROWS_FROM = "; its rows are from "
 _NO_SOURCE = "none"
 _ARCHIVE = "archive"
 _RANKS = {"rest": 2, "import": 1, _NO_SOURCE: 0}
@@ -42,6 +47,7 @@ def store_day(
 
     - Rows of a day that its source has forgotten (``FetchedDay.forgotten``, or an answer without any rows) stay: the
       day becomes the union, and a stored row wins over a fetched one. A complete day that gains no row keeps its entry.
+      Where it was complete and the answer alone is not, it keeps the reason why no more is to come.
     - A complete day whose rows are replaced by different ones keeps the hash of the old ones (``previous``).
     - The same rows again leave the file and ``ingested_at`` as they are; the entry names the better of both sources,
       and ``verified_at`` tells when an archive was found to agree.
@@ -55,7 +61,8 @@ def store_day(
         launch: id of the launch that stores it.
 
     Raises:
-        InvalidDataError: the rows break the table's contract, or those to be kept cannot be read; nothing was stored.
+        InvalidDataError: the rows break the table's contract, or those to be kept are lost or cannot be read; nothing
+            was stored.
         MixedHomeError: the home holds days of another market; nothing was stored.
     """
     table = MARKET_DATA[fetched.dataset]
@@ -63,9 +70,11 @@ def store_day(
     ledger.claim_market(fetched.market)
     # Two writers of one day would otherwise leave the rows of one under the entry of the other.
     with exclusive(lake.layout.ledger_lock(fetched.dataset, fetched.instrument, fetched.day)):
-        old = ledger.get(fetched.dataset, fetched.instrument, fetched.day)
+        found = ledger.get(fetched.dataset, fetched.instrument, fetched.day)
+        old = None if found is None else _before_replacing(found)
         forgotten = fetched.forgotten or not encoded.rows
         if forgotten:
+            _check_nothing_lost(lake, table, fetched, encoded, old)
             fetched = _with_stored_rows(lake, table, fetched, old)
             encoded = encode_day(table, fetched.day, fetched.rows)
         difference = None if old is None else _difference(lake, table, fetched, encoded, old)
@@ -73,8 +82,8 @@ def store_day(
         entry = _entry(fetched, encoded, now=now, seconds=seconds, launch=launch)
         if old is not None:
             entry = _again(entry, old, now=now) if same else replace(entry, previous=_previous(old, entry))
-        if old is not None and old.complete and same and forgotten:
-            entry = old
+        if found is not None and found.complete and same and forgotten:
+            entry = found
         else:
             _publish(lake, ledger, entry, old, rows=None if same else encoded)
     Failures(lake.layout).clear(fetched.dataset, fetched.instrument, fetched.day)
@@ -87,11 +96,19 @@ def _publish(
     """Write the rows (unless they are there already), the gaps, and then the entry that vouches for both."""
     # No crash may leave the old entry vouching for what it does not describe.
     if old is not None and old.complete and (old.sha256, old.gaps) != (entry.sha256, entry.gaps):
-        ledger.record(replace(old, complete=False, reason=REPLACING))
+        reason = f"{REPLACING}{_BEFORE}{old.reason}" if old.reason else REPLACING
+        ledger.record(replace(old, complete=False, reason=reason))
     if rows is not None:
         lake.publish_encoded(MARKET_DATA[entry.dataset], entry.instrument, entry.day, rows, timeframe=None)
     lake.publish_gaps(entry.dataset, entry.instrument, day=entry.day, gaps=entry.gaps)
     ledger.record(entry)
+
+
+def _before_replacing(entry: LedgerEntry) -> LedgerEntry:
+    """``entry``; if a killed writer was about to replace it, as it was before."""
+    if not entry.reason.startswith(REPLACING):
+        return entry
+    return replace(entry, complete=True, reason=entry.reason.removeprefix(REPLACING).removeprefix(_BEFORE))
 
 
 def _entry(fetched: FetchedDay, encoded: EncodedDay, *, now: datetime, seconds: float, launch: str) -> LedgerEntry:
@@ -152,10 +169,10 @@ def _again(entry: LedgerEntry, old: LedgerEntry, *, now: datetime) -> LedgerEntr
 
 def _previous(old: LedgerEntry, entry: LedgerEntry) -> tuple[Version, ...]:
     """The versions that ``entry``, whose rows are not those of ``old``, leaves behind."""
-    final = old.complete or old.reason == REPLACING
-    if not (final and old.rows) or old.sha256 == entry.sha256:
+    if not (old.complete and old.rows) or old.sha256 == entry.sha256:
         return old.previous
-    return (*old.previous, Version(old.sha256, old.rows, old.source, old.ingested_at))
+    versions = (*old.previous, Version(old.sha256, old.rows, old.source, old.ingested_at))
+    return versions[-MOST_VERSIONS:]
 
 
 def _with_stored_rows(lake: Lake, table: Table, fetched: FetchedDay, old: LedgerEntry | None) -> FetchedDay:
@@ -166,19 +183,47 @@ def _with_stored_rows(lake: Lake, table: Table, fetched: FetchedDay, old: Ledger
     rows = pa.concat_tables([stored, new]).sort_by(table.key)
     if not rows.num_rows:
         return fetched
-    complete = fetched.complete or (old is not None and (old.complete or old.reason == REPLACING))
-    whole = replace(fetched, rows=rows, gaps=_gaps(table, fetched, rows, complete=complete), complete=complete)
-    if old is None or not stored.num_rows:
-        return whole
-    if rows.num_rows <= old.rows:
+    whole = replace(fetched, rows=rows)
+    if old is not None and stored.num_rows:
+        whole = _from_both(whole, old)
+    if old is not None and old.complete and not fetched.complete:
+        whole = replace(whole, complete=True, reason=_final_reason(old, whole.source))
+    return replace(whole, gaps=_gaps(table, whole))
+
+
+def _from_both(whole: FetchedDay, old: LedgerEntry) -> FetchedDay:
+    """The union, ``whole``, with where its rows come from: from ``old`` alone where it gained none."""
+    if whole.rows.num_rows <= old.rows:
         return replace(whole, source=old.source, host=old.host, files=old.files)
-    files = old.files + tuple(file for file in fetched.files if file not in old.files)
+    files = old.files + tuple(file for file in whole.files if file not in old.files)
     return replace(
         whole,
-        source=_joined(old.source, fetched.source),
-        host=_joined(old.host, fetched.host),
+        source=_joined(old.source, whole.source),
+        host=_joined(old.host, whole.host),
         files=files[-MOST_FILES:],
     )
+
+
+def _final_reason(old: LedgerEntry, source: str) -> str:
+    """Why no more is to come, as ``old`` has it, and where the rows came from nevertheless."""
+    reason = old.reason.partition(_ROWS_FROM)[0]
+    return f"{reason}{_ROWS_FROM}{source}" if reason else ""
+
+
+def _check_nothing_lost(
+    lake: Lake, table: Table, fetched: FetchedDay, encoded: EncodedDay, old: LedgerEntry | None
+) -> None:
+    """Refuse to make a day of what is left where the file with the rows to be kept is gone."""
+    path = lake.layout.day(table.name, fetched.instrument, fetched.day, timeframe=None)
+    if old is None or not old.rows or path.exists():
+        return
+    whole = fetched.complete and not fetched.gaps and encoded.rows >= old.rows
+    if not (whole or encoded.sha256 == old.sha256):
+        entry = lake.layout.ledger_day(table.name, fetched.instrument, fetched.day)
+        raise InvalidDataError(
+            f"{path} is lost: it held {old.rows} rows, and all there is now of that day is {encoded.rows}: bring the "
+            f"file back from a copy, or remove {entry} to store what is left"
+        )
 
 
 def _rows_to_keep(lake: Lake, table: Table, fetched: FetchedDay) -> pa.Table:
@@ -194,13 +239,13 @@ def _rows_to_keep(lake: Lake, table: Table, fetched: FetchedDay) -> pa.Table:
         ) from error
 
 
-def _gaps(table: Table, fetched: FetchedDay, rows: pa.Table, *, complete: bool) -> tuple[Gap, ...]:
+def _gaps(table: Table, whole: FetchedDay) -> tuple[Gap, ...]:
     """What the day lacks, as far as it can be told: up to its last row while it is not complete."""
     if table.step is None:
         return ()
-    start = day_start(fetched.day)
-    end = start + timedelta(days=1) if complete else rows.column(table.key)[-1].as_py() + table.step
-    return find_gaps(rows.column(table.key), start=start, end=end, step=table.step)
+    start, keys = day_start(whole.day), whole.rows.column(table.key)
+    end = start + timedelta(days=1) if whole.complete else keys[-1].as_py() + table.step
+    return find_gaps(keys, start=start, end=end, step=table.step)
 
 
 def _joined(left: str, right: str) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from tradecore_pipeline.domain.instruments import Instrument
@@ -156,5 +157,6 @@ def named_day(name: str) -> date:
     return date.fromisoformat(name[len(_DAY_PREFIX) : len(_DAY_PREFIX) + 10])
 
 
+@lru_cache(maxsize=1024)
 def _instrument_directory(top: Path, instrument: Instrument) -> Path:
     return top / f"exchange={instrument.exchange}" / f"symbol={instrument.path_symbol}"

@@ -26,8 +26,9 @@ class Listings:
         """Store what ``exchange`` answered ``as_of`` that moment (UTC); returns all that is known now, sorted.
 
         An instrument that an earlier answer had and this one has not is kept as delisted, its last day the one on which
-        it was last seen. Days that an earlier answer told and this one does not are kept. An answer older than the
-        stored one changes nothing.
+        it was last seen. Days that an earlier answer told and this one does not are kept. An instrument that is listed
+        again keeps the first day of its first life: its ``first_day`` is the earliest that was ever told. An answer
+        older than the stored one changes nothing.
 
         Raises:
             InvalidDataError: the answer is empty, names an instrument twice or one of another exchange, or the stored
@@ -105,7 +106,8 @@ def _merged(
 def _completed(row: ListedInstrument, before: ListedInstrument | None, *, seen: date | None) -> ListedInstrument:
     if before is None:
         return row
-    first = before.first_day if row.first_day is None else row.first_day
+    # An exchange that lists a symbol again tells the new day alone: the days of its first life are stored all the same.
+    first = min((day for day in (before.first_day, row.first_day) if day is not None), default=None)
     if row.status is ListingStatus.TRADING or row.last_day is not None:
         return replace(row, first_day=first)
     return replace(row, first_day=first, last_day=_delisted(before, seen=seen).last_day)

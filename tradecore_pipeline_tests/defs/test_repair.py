@@ -19,6 +19,7 @@ from tradecore_pipeline.domain.time import day_range
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.simulator.parameters import demo_parameters
 from tradecore_pipeline.simulator.server import build_simulated, running
+from tradecore_pipeline.storage.alerts import alerts
 from tradecore_pipeline_tests.chain import BTC, END, NOW, ONE_DAY, SEED, START, small_settings
 
 FIRST = NOW.date() - 6 * ONE_DAY
@@ -93,8 +94,12 @@ def test_a_restated_file_is_fetched_again_and_the_old_hash_is_kept(later: Any) -
         assert session.adapters.ledger.get(BARS_1M.name, BTC, WEEK[1]) == before, "verifying writes nothing"
     assert [bool(one.difference) for one in found] == [False, True, False]
     repair(settings, much_later)
+    repair(settings, much_later + timedelta(days=1))
     with Session(settings) as session:
         entry = session.adapters.ledger.get(BARS_1M.name, BTC, WEEK[1])
+        (alert,) = alerts(session.adapters.layout)
+    assert alert.what == f"bars_1m {WEEK[1]}|{BTC}"
+    assert alert.reason.startswith("restated: 1440 rows from archive-daily became")
     assert before is not None
     assert entry is not None
     assert entry.sha256 != before.sha256

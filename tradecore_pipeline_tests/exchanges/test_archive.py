@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from datetime import date, timedelta
 
@@ -6,8 +7,9 @@ import pytest
 from tradecore_pipeline.domain.errors import ChecksumError, InvalidDataError, SourceUnavailableError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.market_data import FetchedDay
+from tradecore_pipeline.domain.time import day_start
 from tradecore_pipeline.exchanges.binance.client import BinanceExchange
-from tradecore_pipeline_tests.exchanges.fake import Answer, FakeBinance, klines_csv, minutes, zipped
+from tradecore_pipeline_tests.exchanges.fake import Answer, FakeBinance, klines_csv, minutes, snapshots, zipped
 
 Connect = Callable[..., BinanceExchange]
 BTC = Instrument.parse("binance:BTC/USDT:USDT")
@@ -90,7 +92,7 @@ def test_a_short_body_is_fetched_again(fake: FakeBinance, connect: Connect) -> N
     assert fetch(connect(), DAY)[0].complete
 
 
-@pytest.mark.parametrize(
+MALFORMED = pytest.mark.parametrize(
     ("csv", "message"),
     [
         (b"", "is empty"),
@@ -99,17 +101,47 @@ def test_a_short_body_is_fetched_again(fake: FakeBinance, connect: Connect) -> N
         (klines_csv(minutes(DAY), header=True) * 2, r"\.zip, line 1442: "),
         (klines_csv(minutes(DAY - timedelta(days=1)), header=True), "outside its daily window"),
         (klines_csv(minutes(DAY), header=True) + b",".join([b"1718000040000", *[b"5"] * 11]) + b"\n", "two different"),
-        (klines_csv([*minutes(DAY, 0, 9), minutes(DAY)[20] + 1], header=True), "not on the grid"),
         (klines_csv(minutes(DAY), header=True).replace(b".00000001,", b".000000012,", 1), r"\.zip, line 2: "),
-        (klines_csv(minutes(DAY), header=True).replace(b".00000001", b"", 1).replace(b",1.5,", b",-1.5,"), "negative"),
     ],
 )
+
+
+def put_csv(fake: FakeBinance, csv: bytes) -> None:
+    fake.files[DAILY_KEY] = zipped(csv, DAILY_KEY.rpartition("/")[2].replace(".zip", ".csv"))
+
+
+@MALFORMED
 def test_a_malformed_file_fails_the_day_and_says_where(
     fake: FakeBinance, connect: Connect, *, csv: bytes, message: str
 ) -> None:
-    fake.put_day(DAY, minutes(DAY))
+    put_csv(fake, csv)
+    with pytest.raises(InvalidDataError, match=message):
+        fetch(connect(), DAY)
+
+
+@MALFORMED
+def test_rest_fills_in_for_a_malformed_file_and_the_day_says_what_is_wrong_with_it(
+    fake: FakeBinance, connect: Connect, *, csv: bytes, message: str
+) -> None:
+    put_csv(fake, csv)
+    fake.bars.update(minutes(DAY) + minutes(DAY + timedelta(days=1)))
+    (day,) = fetch(connect(), DAY)
+    assert (day.source, day.rows.num_rows, day.complete) == ("rest", 1440, True)
+    assert re.search(message, day.reason)
+
+
+@pytest.mark.parametrize(
+    ("csv", "message"),
+    [
+        (klines_csv([*minutes(DAY, 0, 9), minutes(DAY)[20] + 1], header=True), "not on the grid"),
+        (klines_csv(minutes(DAY), header=True).replace(b".00000001", b"", 1).replace(b",1.5,", b",-1.5,"), "negative"),
+    ],
+)
+def test_impossible_values_fail_the_day_whoever_else_has_it(
+    fake: FakeBinance, connect: Connect, *, csv: bytes, message: str
+) -> None:
+    put_csv(fake, csv)
     fake.bars.update(minutes(DAY))
-    fake.files[DAILY_KEY] = zipped(csv, DAILY_KEY.rpartition("/")[2].replace(".zip", ".csv"))
     with pytest.raises(InvalidDataError, match=message):
         fetch(connect(), DAY)
 
@@ -121,9 +153,36 @@ def test_a_long_listing_is_read_page_by_page_and_once(fake: FakeBinance, connect
     fake.page_keys = 3
     exchange = connect()
     assert all(day.source == "archive-daily" for day in fetch(exchange, *days))
-    assert fake.asked("prefix=") == 5  # four pages of the daily folder, one of the empty monthly folder
+    # four pages of the daily folder; the empty monthly folder and the one above it, each twice
+    assert fake.asked("prefix=") == 8
     fetch(exchange, *days)
-    assert fake.asked("prefix=") == 5
+    assert fake.asked("prefix=") == 8
+
+
+EMPTY = Answer(200, b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
+METRICS = "daily%2Fmetrics%2FBTCUSDT%2F"
+
+
+def metrics(exchange: BinanceExchange, day: date) -> FetchedDay:
+    (fetched,) = exchange.fetch_days("open_interest", BTC, [day])
+    return fetched
+
+
+def test_one_empty_listing_does_not_make_years_empty(fake: FakeBinance, connect: Connect) -> None:
+    old = date(2024, 3, 5)
+    fake.put_metrics(old, snapshots(day_start(old), 288))
+    fake.faults.append((METRICS, 1, EMPTY))
+    assert metrics(connect(), old).rows.num_rows == 288
+
+
+def test_an_empty_listing_of_a_folder_that_exists_is_refused(fake: FakeBinance, connect: Connect) -> None:
+    old = date(2024, 3, 5)
+    fake.put_metrics(old, snapshots(day_start(old), 288))
+    fake.faults.append((METRICS, 99, EMPTY))
+    with pytest.raises(InvalidDataError, match="has a folder BTCUSDT, which has nothing"):
+        metrics(connect(), old)
+    fake.files.clear()
+    assert metrics(connect(), old).reason.startswith("not published")
 
 
 def test_a_listing_that_does_not_answer_names_its_setting(fake: FakeBinance, connect: Connect) -> None:

@@ -217,7 +217,7 @@ def test_a_reader_may_stop_early(fake: FakeBinance, connect: Connect) -> None:
 
 def test_a_dataset_or_market_that_is_not_offered_is_a_usage_error(connect: Connect) -> None:
     spot = Instrument.parse("binance:BTC/USDT")
-    with pytest.raises(UsageError, match="binance:BTC/USDT has no open_interest"):
+    with pytest.raises(UsageError, match="binance:BTC/USDT is spot and has no open_interest"):
         connect().fetch_days("open_interest", spot, [DAY])
     with pytest.raises(UsageError, match="settles in BTC"):
         connect().fetch_days("bars_1m", Instrument.parse("binance:BTC/USD:BTC"), [DAY])

@@ -40,19 +40,21 @@ def test_bars_and_premium_of_the_archive_are_whole(fake: FakeBinance, exchange: 
     fake.put_month("2024-05", [t for day in MAY for t in minutes(day)])
     fake.put_premium(MAY[3], minutes(MAY[3]))
     days = fetch(exchange, "bars_1m", MAY[0] - timedelta(days=1), *MAY)
-    assert days[0].reason == "before listing (first bar 2024-05-01 00:00 UTC)"
-    assert all(day.complete for day in days)
+    assert days[0].reason == "only archives were asked: their files of bars_1m begin on 2024-05-01"
+    assert [day.complete for day in days] == [False] + [True] * 31
     assert {day.rows.num_rows for day in days[1:]} == {1440}
     assert exchange.first_day("bars_1m", BTC) == MAY[0]
     without, whole = fetch(exchange, "premium_index", *MAY[2:4])
-    assert without.reason == "not published: premium_index begins at 2024-05-04 00:00 UTC"
+    assert without.reason == "only archives were asked: their files of premium_index begin on 2024-05-04"
+    assert not without.complete
     assert (whole.complete, whole.rows.num_rows) == (True, 1440)
 
 
 def test_the_first_bar_is_told_by_the_first_file(fake: FakeBinance, exchange: BinanceExchange) -> None:
     fake.put_day(MARCH, minutes(MARCH, 600))
     (day,) = fetch(exchange, "bars_1m", MARCH)
-    assert (day.complete, day.gaps, day.rows.num_rows) == (True, (), 840)
+    assert (day.complete, day.gaps, day.rows.num_rows) == (False, (), 840)
+    assert day.reason.startswith("rows before the first one may be missing: ")
 
 
 @pytest.mark.parametrize("dataset", ["bars_1m", "premium_index", "funding_rates", "open_interest", "long_short_ratios"])
@@ -63,24 +65,47 @@ def test_what_is_not_in_the_archive_yet_is_empty_and_not_complete(
     fake.put_premium(MARCH, minutes(MARCH))
     for day in fetch(exchange, dataset, YESTERDAY, fake.now.date()):
         assert (day.rows.num_rows, day.complete, day.forgotten) == (0, False, True)
-        assert day.reason == "day not over" or day.reason.startswith("not in the archive yet, and only archives")
+        assert day.reason in {
+            "day not over",
+            "only archives were asked: they have no file for this day",
+            "not in the archive yet, and only archives have it",
+        }
 
 
-def test_a_day_that_the_archive_never_got_is_final_after_a_while(fake: FakeBinance, exchange: BinanceExchange) -> None:
+def test_a_day_that_the_archive_never_got_is_not_final_where_rest_may_have_it(
+    fake: FakeBinance, exchange: BinanceExchange
+) -> None:
     fake.put_day(MARCH, minutes(MARCH))
     (day,) = fetch(exchange, "bars_1m", MARCH + timedelta(days=1))
-    assert (day.complete, day.forgotten, day.rows.num_rows) == (True, True, 0)
-    assert day.reason == "not published: the archive has no file for this day, and only archives are asked"
+    assert (day.complete, day.forgotten, day.rows.num_rows) == (False, True, 0)
+    assert day.reason == "only archives were asked: they have no file for this day"
 
 
-def test_holes_of_a_file_are_gaps_once_nothing_else_will_come(fake: FakeBinance, exchange: BinanceExchange) -> None:
+def test_open_interest_that_only_the_archive_could_have_is_final(fake: FakeBinance, exchange: BinanceExchange) -> None:
+    fake.put_metrics(MARCH, snapshots(day_start(MARCH), 280))
+    for day in fetch(exchange, "open_interest", MARCH - timedelta(days=1), MARCH, MARCH + timedelta(days=1)):
+        assert day.complete
+        assert day.rows.num_rows == 280 or day.reason.startswith("not published: open interest older than 30 days")
+
+
+def test_holes_of_a_file_are_gaps_that_rest_may_fill(fake: FakeBinance, exchange: BinanceExchange) -> None:
     recent = date(2024, 6, 10)
     for day in (MARCH, recent):
         fake.put_day(day, minutes(day, 0, 100) + minutes(day, 163))
-    old, fresh = fetch(exchange, "bars_1m", MARCH, recent)
-    assert (old.complete, [gap.missing for gap in old.gaps]) == (True, [63])
-    assert (fresh.complete, [gap.missing for gap in fresh.gaps]) == (False, [63])
-    assert "only archives are" in fresh.reason
+    for day in fetch(exchange, "bars_1m", MARCH, recent):
+        assert (day.complete, [gap.missing for gap in day.gaps]) == (False, [63])
+        assert "only archives are" in day.reason
+
+
+def test_what_archives_alone_did_not_have_comes_as_soon_as_rest_may_be_asked(
+    fake: FakeBinance, exchange: BinanceExchange, connect: Connect
+) -> None:
+    days = [MARCH, MARCH + timedelta(days=1), MARCH + timedelta(days=2)]
+    fake.put_day(days[1], minutes(days[1], 0, 1400))
+    assert not any(day.complete for day in fetch(exchange, "bars_1m", *days))
+    fake.bars.update(t for day in [*days, days[-1] + timedelta(days=1)] for t in minutes(day))
+    after = fetch(connect(), "bars_1m", *days)
+    assert [(day.complete, day.rows.num_rows) for day in after] == [(True, 1440)] * 3
 
 
 def test_funding_and_metrics_come_from_their_files(fake: FakeBinance, exchange: BinanceExchange) -> None:

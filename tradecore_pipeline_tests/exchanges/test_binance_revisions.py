@@ -4,10 +4,10 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from tradecore_pipeline.domain.instruments import Instrument
-from tradecore_pipeline.domain.market_data import FetchedDay, HeldDay
+from tradecore_pipeline.domain.market_data import FetchedDay, HeldDay, SourceFile
 from tradecore_pipeline.domain.time import day_range
 from tradecore_pipeline.exchanges.binance.client import BinanceExchange
-from tradecore_pipeline_tests.exchanges.fake import FakeBinance, minutes, ms
+from tradecore_pipeline_tests.exchanges.fake import Answer, FakeBinance, minutes, ms
 
 Connect = Callable[..., BinanceExchange]
 BTC = Instrument.parse("binance:BTC/USDT:USDT")
@@ -91,7 +91,9 @@ def test_an_unpublished_day_is_fetched_again_when_its_file_appears(fake: FakeBin
     (day,) = fetched(connect(), old, dataset="open_interest")
     assert (day.source, day.forgotten) == ("none", True)
     fake.put_metrics(old, [])
-    assert connect().revised_days("open_interest", BTC, [held(day)]) == {}
+    assert connect().revised_days("open_interest", BTC, [held(day)]) == {old: "in the archive by now"}
+    (looked_into,) = fetched(connect(), old, dataset="open_interest")
+    assert connect().revised_days("open_interest", BTC, [held(looked_into)]) == {}
     fake.written[f"data/futures/um/daily/metrics/BTCUSDT/BTCUSDT-metrics-{old}.zip"] = LATER
     assert connect().revised_days("open_interest", BTC, [held(day)]) == {old: "published on 2024-06-15"}
 
@@ -102,3 +104,43 @@ def test_funding_over_rest_is_fetched_again_from_its_monthly_file(whole: FakeBin
     (day,) = fetched(connect(), DAY, dataset="funding_rates")
     whole.put_funding("2024-06", whole.funding)
     assert connect().revised_days("funding_rates", BTC, [held(day)]) == {DAY: "in the archive by now"}
+
+
+def test_an_imported_day_is_compared_with_the_archive(whole: FakeBinance, connect: Connect) -> None:
+    imported = [
+        HeldDay(DAY, source, (SourceFile("BTCUSDT-1m-2024-06-10.csv", "ab" * 32),), INGESTED)
+        for source in ("import", "import+rest", "archive-daily+import")
+    ]
+    assert connect().revised_days("bars_1m", BTC, imported) == {}
+    whole.put_day(DAY, minutes(DAY))
+    found = [connect().revised_days("bars_1m", BTC, [day]) for day in imported]
+    assert found == [{DAY: "in the archive by now"}, {DAY: "in the archive by now"}, {}]
+
+
+@pytest.mark.parametrize("answer", [Answer(200, b"hello"), Answer(404, b""), Answer(403, b""), Answer(500, b"")])
+def test_a_checksum_that_cannot_be_read_makes_its_day_a_suspect_and_hides_no_other(
+    whole: FakeBinance, connect: Connect, *, answer: Answer
+) -> None:
+    days = [DAY, DAY + timedelta(days=1)]
+    for day in days:
+        whole.put_day(day, minutes(day))
+    stored = [held(day) for day in fetched(connect(), *days)]
+    for day in days:
+        whole.written[KEY.replace(str(DAY), str(day))] = LATER
+    whole.put_day(days[1], minutes(days[1], 0, 1400))
+    whole.faults.append((f"{KEY}.CHECKSUM", 9, answer))
+    revised = connect(retries=0).revised_days("bars_1m", BTC, stored)
+    assert list(revised) == days
+    assert "its checksum cannot be read" in revised[days[0]]
+    assert revised[days[1]] == "BTCUSDT-1m-2024-06-11.zip was rewritten since"
+
+
+def test_funding_that_was_taken_for_unpublished_is_fetched_again_but_not_the_days_before_listing(
+    whole: FakeBinance, connect: Connect
+) -> None:
+    first = datetime(2024, 4, 20, tzinfo=UTC)
+    rows = [(ms(first + timedelta(hours=8) * n), "0.0001") for n in range(60)]
+    whole.put_funding("2024-04", [row for row in rows if row[0] < ms(datetime(2024, 5, 1, tzinfo=UTC))])
+    whole.put_funding("2024-05", [row for row in rows if row[0] >= ms(datetime(2024, 5, 1, tzinfo=UTC))])
+    empty = [HeldDay(day, "none", (), INGESTED) for day in (date(2024, 4, 1), date(2024, 5, 3))]
+    assert connect().revised_days("funding_rates", BTC, empty) == {date(2024, 5, 3): "in the archive by now"}

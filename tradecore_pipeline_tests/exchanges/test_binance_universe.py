@@ -6,7 +6,7 @@ import pytest
 from tradecore_pipeline.domain.errors import InvalidDataError, UsageError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.market_data import ListedInstrument, ListingStatus
-from tradecore_pipeline.domain.time import day_range
+from tradecore_pipeline.domain.time import day_range, day_start
 from tradecore_pipeline.exchanges.binance.client import BinanceExchange
 from tradecore_pipeline.exchanges.binance.universe import perpetuals_json
 from tradecore_pipeline.exchanges.rest import NotListedError
@@ -61,6 +61,7 @@ def test_what_trades_what_settles_and_what_only_the_archive_remembers(fake: Fake
     put(fake, "BTCUSDT", [date(2024, 6, 1)])
     put(fake, "BTCUSDT_210326", [date(2021, 3, 1)])
     put(fake, "BTTUSDTSETTLED", [date(2022, 1, 1)])
+    fake.bars.update(minutes(LISTED.date(), 1020))
     fake.page_keys = 50
     found = perpetuals(connect())
     assert list(found) == ["BTCUSDT", "LUNAUSDT", "SRMUSDT"]
@@ -84,6 +85,41 @@ def test_a_symbol_that_lived_less_than_a_month_is_told_from_its_daily_files(
         date(2022, 3, 30),
         date(2022, 4, 1),
     )
+
+
+def test_the_first_day_is_the_earliest_that_anybody_has_seen(fake: FakeBinance, connect: Connect) -> None:
+    early, relisted = date(2019, 9, 25), date(2023, 5, 1)
+    fake.symbol_info = [
+        info("BTC", onboardDate=ms(day_start(early))),
+        info("ETH", onboardDate=ms(day_start(early))),
+        info("LUNA", onboardDate=ms(day_start(relisted))),
+        info("SUI", onboardDate=ms(day_start(relisted))),
+        info("NEW", onboardDate=ms(day_start(relisted))),
+    ]
+    fake.bars.update(minutes(LISTED.date(), 1020))
+    put(fake, "BTCUSDT", [date(2020, 1, 1)])
+    put(fake, "LUNAUSDT", [date(2020, 9, 9)])
+    put(fake, "SUIUSDT", [date(2023, 5, 3)])
+    first = {raw: item.first_day for raw, item in perpetuals(connect()).items()}
+    assert first == {
+        "BTCUSDT": LISTED.date(),  # REST: the archive begins in 2020
+        "ETHUSDT": None,  # REST does not tell
+        "LUNAUSDT": date(2020, 9, 9),
+        "SUIUSDT": relisted,
+        "NEWUSDT": relisted,
+    }
+    assert fake.asked("klines?symbol") == 2  # of those two alone
+    put(fake, "ETHUSDT", [date(2020, 1, 1)])
+    alone = {raw: item.first_day for raw, item in perpetuals(connect(archive_only=True)).items()}
+    assert alone["BTCUSDT"] is None
+    assert alone["LUNAUSDT"] == date(2020, 9, 9)
+
+
+def test_with_archives_only_a_spot_pair_without_fresh_files_does_not_trade(fake: FakeBinance, connect: Connect) -> None:
+    put(fake, "BTCUSDT", [fake.now.date() - timedelta(days=2)], root="data/spot")
+    put(fake, "XMRUSDT", [date(2022, 1, 1), date(2024, 2, 20)], root="data/spot")
+    spot = {item.raw_symbol: item for item in connect(archive_only=True).instruments()}
+    assert {raw: item.status.value for raw, item in spot.items()} == {"BTCUSDT": "trading", "XMRUSDT": "delisted"}
 
 
 def test_spot_in_dollar_coins_is_listed_without_days(fake: FakeBinance, connect: Connect) -> None:

@@ -36,7 +36,7 @@ def budget(folder: Path, clock: Callable[[], float], *, share: float = 1.0) -> B
 
 
 def state_file(folder: Path) -> Path:
-    (path,) = folder.iterdir()
+    (path,) = folder.glob("*.json")
     return path
 
 
@@ -189,6 +189,66 @@ def test_a_symlink_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="TRADECORE_BUDGET_DIR"):
         budget(folder, clock).spend("w", 1, clock.wait)
     assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("suffix", [".lock", ".new"])
+def test_no_symlink_beside_it_is_followed_either(tmp_path: Path, *, suffix: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    folder = tmp_path / "budgets"
+    folder.mkdir(mode=0o700)
+    (folder / f"fapi.test_443.json{suffix}").symlink_to(victim)
+    clock = Time()
+    with pytest.raises(UsageError, match="TRADECORE_BUDGET_DIR"):
+        budget(folder, clock).spend("w", 1, clock.wait)
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o1777])
+def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path, *, mode: int) -> None:
+    folder = tmp_path / "budgets"
+    folder.mkdir()
+    folder.chmod(mode)
+    clock = Time()
+    with pytest.raises(UsageError, match=r"others may write to its folder.*TRADECORE_BUDGET_DIR"):
+        budget(folder, clock).spend("w", 1, clock.wait)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_of_someone_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getuid", lambda: tmp_path.stat().st_uid + 1)
+    clock = Time()
+    with pytest.raises(UsageError, match=r"belongs to someone else.*TRADECORE_BUDGET_DIR"):
+        budget(tmp_path, clock).spend("w", 1, clock.wait)
+
+
+def test_a_folder_that_is_a_link_or_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "file").touch()
+    clock = Time()
+    for name in ("link", "file"):
+        with pytest.raises(UsageError, match="TRADECORE_BUDGET_DIR"):
+            budget(tmp_path / name, clock).spend("w", 1, clock.wait)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_writer_that_is_killed_while_it_writes_forgets_no_ban(tmp_path: Path) -> None:
+    clock = Time()
+    budget(tmp_path, clock).ban(600)
+    killed = """
+import os, sys
+from pathlib import Path
+from tradecore_pipeline.exchanges.budget import Budget, Limit
+
+budget = Budget(Path(sys.argv[1]), "fapi.test:443", limits={"w": Limit(100, 10)}, share=1.0, clock=lambda: 1.7e9 + 1)
+Path.replace = lambda *_: os._exit(9)
+budget.report("w", 50)
+"""
+    code = subprocess.run([sys.executable, "-c", killed, str(tmp_path)], timeout=60, check=False).returncode
+    assert code == 9
+    with pytest.raises(SourceUnavailableError, match="banned this address"):
+        budget(tmp_path, clock).spend("w", 1, clock.wait)
 
 
 def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:

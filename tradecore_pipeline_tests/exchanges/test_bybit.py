@@ -1,6 +1,7 @@
 """What is Bybit's own: its refusals, its paging, and open interest that began after the bars."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,16 @@ import requests
 
 from tradecore_pipeline.domain.errors import InvalidDataError, SourceUnavailableError, UsageError
 from tradecore_pipeline.domain.instruments import Instrument
-from tradecore_pipeline.domain.market_data import FetchedDay
+from tradecore_pipeline.domain.market_data import FetchedDay, ListedInstrument, ListingStatus
 from tradecore_pipeline.domain.tables import OPEN_INTEREST
 from tradecore_pipeline.domain.time import day_range, day_start
 from tradecore_pipeline.exchanges.bybit.client import BybitExchange
-from tradecore_pipeline.exchanges.bybit.rest import _explain
+from tradecore_pipeline.exchanges.bybit.rest import BybitRest, explain
 from tradecore_pipeline.exchanges.rest import NotListedError
 from tradecore_pipeline.exchanges.retry import Retriable
 from tradecore_pipeline.simulator.market import SimulatedMarket
 from tradecore_pipeline_tests.access import local_access
+from tradecore_pipeline_tests.exchanges.fake import Answer, FakeBinance
 from tradecore_pipeline_tests.exchanges.simulated_exchanges import NOW, START, faults, make_market, serving
 
 ETH = Instrument.parse("bybit:ETH/USDT:USDT")
@@ -140,12 +142,45 @@ def test_two_days_of_bars_cost_three_pages(url: str, connect: Connect) -> None:
 
 
 def test_every_refusal_code_becomes_what_it_means() -> None:
-    unknown = _explain('bybit {"retCode":10001,"retMsg":"params error: Symbol Invalid"}', "XUSDT")
+    unknown = explain('bybit {"retCode":10001,"retMsg":"params error: Symbol Invalid"}', "XUSDT")
     assert isinstance(unknown, NotListedError)
     for code in (10006, 10018, 10000, 10016):
-        assert isinstance(_explain(str({"retCode": code, "retMsg": "no"}), "XUSDT"), Retriable)
-    assert _explain('{"retCode": 10001, "retMsg": "endTime is required"}', "XUSDT") is None
-    assert _explain("<html>", "XUSDT") is None
+        assert isinstance(explain(str({"retCode": code, "retMsg": "no"}), "XUSDT"), Retriable)
+    assert explain('{"retCode": 10001, "retMsg": "endTime is required"}', "XUSDT") is None
+    assert explain("<html>", "XUSDT") is None
+
+
+@pytest.mark.parametrize("code", [10006, 10018])
+def test_too_many_requests_pause_every_process(code: int) -> None:
+    refused = explain(str({"retCode": code, "retMsg": "no"}), "XUSDT")
+    assert isinstance(refused, Retriable)
+    assert refused.throttled
+
+
+def test_an_address_that_asks_too_often_is_kept_from_the_host_for_ten_minutes(
+    fake: FakeBinance, tmp_path: Path
+) -> None:
+    fake.faults.append(("/v5/", 99, Answer(403, b"access too frequent")))
+    for words in ("refused for ten minutes", r"has banned this address until .* \((600|59\d) s\)"):
+        exchange = BybitExchange(local_access(fake.url, budgets=tmp_path, clock=lambda: NOW))
+        with pytest.raises(SourceUnavailableError, match=words):
+            exchange.server_time()
+        exchange.close()
+    assert fake.asked("/v5/") == 1
+
+
+def test_a_symbol_told_as_trading_and_as_closed_is_listed_once(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trading = ListedInstrument(ETH, "ETHUSDT", ListingStatus.TRADING, date(2024, 1, 1), None)
+    closed = replace(trading, status=ListingStatus.DELISTED, first_day=date(2021, 1, 1), last_day=date(2022, 1, 1))
+    other = replace(closed, instrument=Instrument.parse("bybit:LUNA/USDT:USDT"))
+    told = {"Trading": [trading], "Closed": [closed, other, replace(other, last_day=date(2022, 5, 1))]}
+    monkeypatch.setattr(BybitRest, "_listed", lambda _, status: told[status])
+    assert connect().instruments() == [
+        replace(trading, first_day=closed.first_day),
+        replace(other, last_day=date(2022, 5, 1)),
+    ]
 
 
 def test_what_is_no_linear_perpetual_is_refused(connect: Connect) -> None:

@@ -38,6 +38,16 @@ def test_a_refusal_is_not_retried(fake: FakeBinance, *, status: int) -> None:
     client.close()
 
 
+@pytest.mark.parametrize("status", [301, 302, 307])
+def test_a_redirect_is_not_followed_and_its_aim_is_named(fake: FakeBinance, status: int) -> None:
+    fake.faults.append(("/x", 9, Answer(status, b"", {"Location": f"{fake.url}/fapi/v1/time"})))
+    client = HttpClient(timeout_seconds=1, retries=3, connections=1)
+    with pytest.raises(SourceUnavailableError, match=rf"points to '{fake.url}/fapi/v1/time', .* point {SETTING} there"):
+        client.get(Endpoint(fake.url, SETTING), "/x")
+    assert (fake.asked("/x"), fake.asked("/fapi/v1/time")) == (1, 0)
+    client.close()
+
+
 def test_a_busy_server_is_asked_again_after_the_pause_it_wants(fake: FakeBinance) -> None:
     fake.faults.append(("/fapi/v1/time", 1, Answer(429, b"", {"Retry-After": "1"})))
     client = HttpClient(timeout_seconds=1, retries=1, connections=1)

@@ -1,15 +1,21 @@
 """OKX against the simulator: every route gives what the market published, and says what is not there any more."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tradecore_pipeline.domain.errors import SourceUnavailableError, UsageError
+from tradecore_pipeline.domain.errors import InvalidDataError, SourceUnavailableError, UsageError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.market_data import FetchedDay, HeldDay, ListingStatus
-from tradecore_pipeline.domain.time import day_range
+from tradecore_pipeline.domain.tables import BARS_1M
+from tradecore_pipeline.domain.time import day_range, day_start
+from tradecore_pipeline.exchanges.okx.bulk import BulkFiles, address
+from tradecore_pipeline.exchanges.okx.parse import BulkFile
+from tradecore_pipeline.exchanges.pieces import Piece, cut
 from tradecore_pipeline.exchanges.rest import NotListedError
 from tradecore_pipeline_tests.exchanges.okx_market import BITCOIN, OkxMarket, okx_market, settling
 
@@ -82,7 +88,7 @@ def test_an_unknown_symbol_gets_a_suggestion(okx: OkxMarket) -> None:
 
 
 def test_a_dataset_that_okx_does_not_offer_is_refused(okx: OkxMarket) -> None:
-    with pytest.raises(UsageError, match="has no long_short_ratios: okx perpetual has bars_1m"):
+    with pytest.raises(UsageError, match="has no long_short_ratios: choose from bars_1m"):
         okx.exchange.fetch_days("long_short_ratios", BITCOIN, [TODAY])
 
 
@@ -132,6 +138,47 @@ def test_days_that_came_over_rest_are_revised_once_files_exist(okx: OkxMarket) -
     revised = okx.exchange.revised_days("bars_1m", BITCOIN, days)
     assert revised == {date(2024, 1, 2): "its bulk files are published by now"}
     assert okx.exchange.revised_days("funding_rates", BITCOIN, days) == {}
+
+
+def test_files_without_rows_for_a_day_are_looked_into_once(okx: OkxMarket, monkeypatch: pytest.MonkeyPatch) -> None:
+    day = date(2024, 1, 2)
+    whole = BulkFiles.piece
+
+    def without_the_day(self: BulkFiles, *about: Any) -> Piece | None:
+        piece = whole(self, *about)
+        return None if piece is None else cut(piece, BARS_1M, start=day_start(date(2020, 1, 1)), end=day_start(day))
+
+    monkeypatch.setattr(BulkFiles, "piece", without_the_day)
+    (fetched,) = okx.fetch("bars_1m", day, day)
+    assert (fetched.source, fetched.rows.num_rows) == ("rest", 1440)
+    held = HeldDay(day, fetched.source, fetched.files, datetime(2024, 1, 3, 6, tzinfo=UTC))
+    assert okx.exchange.revised_days("bars_1m", BITCOIN, [held]) == {}
+    assert okx.exchange.revised_days("bars_1m", BITCOIN, [replace(held, files=())]) != {}
+
+
+@pytest.mark.parametrize(
+    ("api", "told", "followed"),
+    [
+        ("https://www.okx.com", "https://static.okx.com/cdn/a.zip?v=1", True),
+        ("https://www.okx.com", "https://www.okx.com/cdn/a.zip", True),
+        ("https://www.okx.com", "http://static.okx.com/cdn/a.zip", False),
+        ("https://www.okx.com", "https://okx.com.example/a.zip", False),
+        ("https://www.okx.com", "https://static.okx.com@example.org/a.zip", False),
+        ("https://www.okx.com", "https://notokx.com/a.zip", False),
+        ("https://www.okx.com", "https://static.okx.com:8443/a.zip", False),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000/cdn/a.zip", True),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:9000/cdn/a.zip", False),
+        ("http://127.0.0.1:8000", "http://169.254.169.254/latest", False),
+        ("http://127.0.0.1:8000", "file:///etc/passwd", False),
+    ],
+)
+def test_only_addresses_of_the_api_itself_and_of_okx_are_followed(api: str, told: str, followed: bool) -> None:
+    if followed:
+        endpoint, path = address(BulkFile("a.zip", told), api_url=api)
+        assert endpoint.url + path == told
+    else:
+        with pytest.raises(InvalidDataError, match="not followed"):
+            address(BulkFile("a.zip", told), api_url=api)
 
 
 def test_bars_before_the_first_file_come_over_rest(tmp_path: Path) -> None:

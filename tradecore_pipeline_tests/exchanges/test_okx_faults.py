@@ -40,7 +40,8 @@ def okx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OkxMarket]:
 
 
 @pytest.fixture(autouse=True)
-def _calm_afterwards(okx: OkxMarket) -> Iterator[None]:
+def _calm_afterwards(okx: OkxMarket, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("tradecore_pipeline.exchanges.budget.FIRST_BACK_OFF_SECONDS", 0.001)
     yield
     okx.calm()
 

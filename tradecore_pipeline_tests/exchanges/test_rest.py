@@ -10,7 +10,7 @@ from tradecore_pipeline.domain.errors import InvalidDataError, SourceUnavailable
 from tradecore_pipeline.exchanges.budget import Limit
 from tradecore_pipeline.exchanges.http import HttpClient
 from tradecore_pipeline.exchanges.rest import NotListedError, RestConnection, Venue
-from tradecore_pipeline.exchanges.retry import Retriable
+from tradecore_pipeline.exchanges.retry import Retriable, retry_after_seconds
 from tradecore_pipeline_tests.access import local_access
 from tradecore_pipeline_tests.exchanges.fake import Answer, FakeBinance
 
@@ -135,6 +135,22 @@ def test_a_busy_host_that_names_no_pause_is_backed_off_from(
     assert state(tmp_path)["complaints"] == 2
 
 
+@pytest.mark.parametrize("status", [418, 429])
+def test_a_busy_host_that_names_a_pause_of_nothing_is_backed_off_from_as_well(
+    fake: FakeBinance, connection: Connection, tmp_path: Path, *, status: int
+) -> None:
+    past = round((time.time() - 60) * 1000)
+    text = f'{{"code":-1003,"msg":"IP banned until {past}."}}'
+    fake.faults.append(("klines", 1, Answer(status, b"{}", {"Retry-After": "0"})))
+    fake.faults.append(("klines", 1, Answer(status, text.encode(), {"Retry-After": "0"})))
+    one = connection(retries=0)
+    for complaints in (1, 2):
+        with pytest.raises(SourceUnavailableError, match=f"HTTP {status}"):
+            ask(one)
+        assert state(tmp_path)["complaints"] == complaints
+        one.reset()
+
+
 def test_a_refusal_inside_a_200_is_explained_by_the_venue(
     fake: FakeBinance, connection: Connection, tmp_path: Path
 ) -> None:
@@ -142,6 +158,14 @@ def test_a_refusal_inside_a_200_is_explained_by_the_venue(
     with pytest.raises(SourceUnavailableError, match="busy"):
         ask(connection(retries=0))
     assert state(tmp_path)["banned_seconds"] == 30
+
+
+@pytest.mark.parametrize(
+    ("header", "pause"),
+    [("30", 30), ("0", None), ("", None), ("\u00b2", None), ("Fri, 01 Mar 2024", None), (None, None)],
+)
+def test_a_pause_is_read_where_one_is_named(header: str | None, pause: float | None) -> None:
+    assert retry_after_seconds(header) == pause
 
 
 def test_the_hosts_own_count_slows_us_down(fake: FakeBinance, connection: Connection, tmp_path: Path) -> None:

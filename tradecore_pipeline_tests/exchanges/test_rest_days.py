@@ -71,7 +71,7 @@ class Host:
 
 def grid(host: Host, days: list[date], *, now: datetime = LATER, opened: datetime = START) -> list[FetchedDay]:
     series = GridSeries(BTC, OPEN_INTEREST, STEP, host.read, host.seen_since)
-    return list(grid_days(series, days, now=now, opened=opened, until=now + timedelta(milliseconds=1)))
+    return list(grid_days(series, days, now=now, opened=opened, until=now + timedelta(milliseconds=1), archived=None))
 
 
 def funding(host: Host, days: list[date], *, now: datetime = LATER, opened: datetime = START) -> list[FetchedDay]:
@@ -93,11 +93,11 @@ def test_rows_that_a_page_left_out_are_fetched_by_asking_again() -> None:
     assert second.complete
 
 
-def test_what_stays_missing_is_a_gap_and_a_page_without_news_ends_the_asking() -> None:
+def test_what_stays_missing_is_a_gap_and_two_answers_without_news_end_the_asking() -> None:
     stamps = marks(600)
     host = Host([*stamps[:10], *stamps[12:]])
     (day,) = grid(host, [DAY])
-    assert (host.asked, day.gaps, day.complete) == (2, (Gap(stamps[10], stamps[11], 2),), True)
+    assert (host.asked, day.gaps, day.complete) == (3, (Gap(stamps[10], stamps[11], 2),), True)
 
 
 def test_a_day_that_goes_silent_may_still_be_late_until_two_days_have_passed() -> None:
@@ -115,6 +115,18 @@ def test_a_silence_that_the_newest_row_contradicts_is_refused() -> None:
         InvalidDataError, match="contradicts itself about open_interest: nothing since 2024-05-10 16:40"
     ):
         grid(host, [DAY])
+
+
+@pytest.mark.parametrize("silent_days", [0.1, 1.5, 9])
+def test_a_halt_beyond_midnight_is_a_gap_as_soon_as_rows_behind_it_are_seen(silent_days: float) -> None:
+    resumed = START + ONE_DAY + silent_days * ONE_DAY
+    host = Host(marks(200) + marks(50, start=resumed))
+    (day,) = grid(host, [DAY])
+    assert (day.gaps, day.complete) == ((Gap(START + 200 * STEP, START + 287 * STEP, 88),), True)
+    eights = every(8, START - ONE_DAY, START + 9 * HOUR) + every(8, resumed, LATER)
+    (settled_day,) = funding(Host(eights), [DAY])
+    assert settled_day.complete
+    assert settled_day.gaps == (Gap(START + 8 * HOUR, START + 16 * HOUR, 2),)
 
 
 def test_the_day_a_series_opened_on_has_no_gap_before_its_first_row() -> None:

@@ -1,5 +1,6 @@
 """What several files make of a day: merged, judged complete or not, and stored as fetched days are."""
 
+import dataclasses
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -168,14 +169,14 @@ def test_a_complete_day_from_the_exchange_is_kept_unless_replaced(tmp_path: Path
     assert Lake(home).rows(BARS_1M, BTC, DAY).equals(minute_bars())
 
 
-def test_a_day_that_the_exchange_did_not_keep_is_filled(tmp_path: Path, home: Layout) -> None:
-    nothing = fetched(BARS_1M.schema.empty_table())
-    forgotten = FetchedDay(
-        **{name: getattr(nothing, name) for name in FetchedDay.__slots__} | {"reason": "not published: gone"}
-    )
-    store_day(Lake(home), Ledger(home), forgotten, now=NOW, seconds=0.1, launch="1")
-    (entry,) = stored(home, prepared([written(tmp_path, minute_bars())]))
-    assert (entry.rows, entry.complete) == (1440, True)
+def test_a_day_that_the_exchange_did_not_keep_is_filled_import_by_import(tmp_path: Path, home: Layout) -> None:
+    gone = dataclasses.replace(fetched(BARS_1M.schema.empty_table()), source="none", reason="not published: gone")
+    store_day(Lake(home), Ledger(home), gone, now=NOW, seconds=0.1, launch="1")
+    (part,) = stored(home, prepared([written(tmp_path, minute_bars(count=300))]))
+    assert (part.rows, part.missing, part.complete) == (300, 1140, True)
+    assert part.reason == "not published: gone; its rows are from import"
+    (whole,) = stored(home, prepared([written(tmp_path, minute_bars())]))
+    assert (whole.rows, whole.missing, whole.complete, whole.reason) == (1440, 0, True, "")
 
 
 def test_a_simulated_home_takes_no_imports(tmp_path: Path, home: Layout) -> None:

@@ -40,6 +40,7 @@ def _gap(day: date, first: int, last: int) -> Gap:
 WITH_GAP = fetched(minute_bars(count=1430), gaps=(_gap(DAY, 1430, 1439),))
 REPAIRED = fetched(minute_bars())
 RECORDED = replace(fetched(minute_bars(count=300), complete=False), source="rest", forgotten=True)
+NOT_PUBLISHED = replace(fetched(minute_bars(count=0)), source="none", reason="not published: no history is kept")
 LATER = replace(fetched(minute_bars().slice(900, 540)), source="archive-daily", forgotten=True)
 
 
@@ -87,7 +88,13 @@ def _killing(patch: pytest.MonkeyPatch, step: int) -> None:
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [(None, REPAIRED), (WITH_GAP, REPAIRED), (RECORDED, LATER), (replace(RECORDED, complete=True), LATER)],
+    [
+        (None, REPAIRED),
+        (WITH_GAP, REPAIRED),
+        (RECORDED, LATER),
+        (replace(RECORDED, complete=True), LATER),
+        (NOT_PUBLISHED, RECORDED),
+    ],
 )
 def test_a_kill_at_any_flush_or_renaming_leaves_a_day_that_the_next_launch_makes_whole(
     tmp_path: Path, before: FetchedDay | None, after: FetchedDay, monkeypatch: pytest.MonkeyPatch

@@ -16,10 +16,10 @@ from tradecore_pipeline.domain.market_data import FetchedDay, Gap, SourceFile
 from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES, OPEN_INTEREST
 from tradecore_pipeline.domain.time import day_start
 from tradecore_pipeline.storage import ingest
-from tradecore_pipeline.storage.coverage import State, day_states
+from tradecore_pipeline.storage.coverage import State, coverage, day_states
 from tradecore_pipeline.storage.encoding import EncodedDay, encode_day
 from tradecore_pipeline.storage.failures import Failures
-from tradecore_pipeline.storage.ingest import MOST_FILES, store_day
+from tradecore_pipeline.storage.ingest import MOST_FILES, MOST_VERSIONS, REPLACING, store_day
 from tradecore_pipeline.storage.lake import Lake
 from tradecore_pipeline.storage.layout import Layout
 from tradecore_pipeline.storage.ledger import Ledger, LedgerEntry, Version
@@ -131,6 +131,75 @@ def test_rows_that_cannot_be_read_are_not_replaced_by_the_little_that_is_left(
     assert ledger.get(OPEN_INTEREST.name, BTC, DAY) == held
 
 
+def test_a_lost_file_is_not_replaced_by_the_little_that_is_left(lake: Lake, ledger: Ledger, layout: Layout) -> None:
+    _store(lake, ledger, _snapshots(range(280)))
+    held = _store(lake, ledger, _nothing())
+    path, entry = _path(layout, OPEN_INTEREST.name), layout.ledger_day(OPEN_INTEREST.name, BTC, DAY)
+    kept = path.read_bytes()
+    path.unlink()
+    # Nothing, a part of it, and as many rows of which some were never there.
+    for left in (_nothing(), _snapshots(range(279)), _snapshots(range(5, 285))):
+        with pytest.raises(InvalidDataError, match=rf"is lost: it held 280 rows, .* from a copy, or remove {entry} to"):
+            _store(lake, ledger, left, now=NOW + HOUR)
+        assert not path.exists()
+        assert ledger.get(OPEN_INTEREST.name, BTC, DAY) == held
+    path.write_bytes(kept)
+    assert _store(lake, ledger, _nothing(), now=NOW + HOUR) == held
+    path.unlink()
+    entry.unlink()
+    assert _store(lake, ledger, _nothing(), now=NOW + HOUR).rows == 0
+
+
+def test_a_lost_file_is_stored_again_by_whoever_has_all_of_its_rows(lake: Lake, ledger: Ledger, layout: Layout) -> None:
+    held = _store(lake, ledger, _snapshots(range(280)))
+    for whole in (_snapshots(range(280)), _snapshots(range(288), complete=True)):
+        _path(layout, OPEN_INTEREST.name).unlink()
+        entry = _store(lake, ledger, whole, now=NOW + HOUR)
+        assert lake.rows(OPEN_INTEREST, BTC, DAY).num_rows == entry.rows == whole.rows.num_rows >= held.rows
+
+
+def test_a_lost_day_that_cannot_be_brought_back_counts_as_failed(lake: Lake, ledger: Ledger, layout: Layout) -> None:
+    _store(lake, ledger, _snapshots(range(280)))
+    _store(lake, ledger, _nothing())
+    failures = Failures(layout)
+    failures.record(OPEN_INTEREST.name, BTC, DAY, reason="is lost", at=NOW + HOUR)
+    [still_there] = day_states(ledger, failures, BTC, OPEN_INTEREST, DAY, DAY)
+    _path(layout, OPEN_INTEREST.name).unlink()
+    [lost] = day_states(ledger, failures, BTC, OPEN_INTEREST, DAY, DAY)
+    assert (still_there.state, lost.state, lost.reason) == (State.GAP, State.FAILED, "is lost")
+    [row] = [row for row in coverage(ledger, [BTC]) if row.dataset == OPEN_INTEREST.name]
+    assert (row.failed_days, row.gap_days) == (1, 0)
+
+
+def test_a_part_of_a_day_that_is_not_published_leaves_it_final_and_says_both(lake: Lake, ledger: Ledger) -> None:
+    _store(lake, ledger, _nothing())
+    held = "not published: no history is kept; its rows are from"
+    first = _store(lake, ledger, _snapshots(range(100)))
+    assert (first.rows, first.missing, first.complete, first.reason) == (100, 188, True, f"{held} rest")
+    part = replace(_snapshots(range(90, 200)), source="import", reason="imported with 110 of 288 snapshots")
+    second = _store(lake, ledger, part, now=NOW + HOUR)
+    assert (second.rows, second.complete, second.reason) == (200, True, f"{held} rest+import")
+
+
+def test_a_killed_writer_leaves_behind_why_the_day_it_was_replacing_was_final(
+    lake: Lake, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _store(lake, ledger, _nothing())
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lake, "publish_encoded", killed)
+        with pytest.raises(KeyboardInterrupt):
+            _store(lake, ledger, _snapshots(range(100)))
+    torn = ledger.get(OPEN_INTEREST.name, BTC, DAY)
+    assert torn is not None
+    assert (torn.complete, torn.reason) == (False, f"{REPLACING}, before: not published: no history is kept")
+    entry = _store(lake, ledger, _snapshots(range(100)))
+    assert (entry.complete, entry.reason) == (True, "not published: no history is kept; its rows are from rest")
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(st.sets(st.integers(0, 40), max_size=8), st.booleans()), min_size=1, max_size=5))
 def test_however_a_forgotten_day_is_visited_no_row_is_lost_or_changed(visits: list[tuple[set[int], bool]]) -> None:
@@ -161,6 +230,12 @@ def test_a_restated_day_keeps_the_hash_of_what_it_held(lake: Lake, ledger: Ledge
     assert again.previous == third.previous
 
 
+def test_a_day_that_is_restated_for_ever_remembers_the_newest_versions(lake: Lake, ledger: Ledger) -> None:
+    days = [replace(fetched(minute_bars(count=1 + n)), source=f"archive-{n}") for n in range(MOST_VERSIONS + 4)]
+    entry = [_store(lake, ledger, day) for day in days][-1]
+    assert [version.source for version in entry.previous] == [f"archive-{n}" for n in range(3, MOST_VERSIONS + 3)]
+
+
 def test_days_that_were_not_final_or_had_no_rows_are_not_restated(lake: Lake, ledger: Ledger) -> None:
     _store(lake, ledger, fetched(BARS_1M.schema.empty_table()))
     _store(lake, ledger, fetched(minute_bars(count=600), complete=False))
@@ -173,17 +248,6 @@ def test_a_lost_file_is_stored_again_without_a_restatement(lake: Lake, ledger: L
     again = _store(lake, ledger, fetched(minute_bars()), now=NOW + HOUR)
     assert (again.sha256, again.previous) == (held.sha256, ())
     assert lake.holds(BARS_1M, BTC, DAY, sha256=again.sha256)
-
-
-def test_a_lost_file_that_no_source_can_bring_back_leaves_a_trace(lake: Lake, ledger: Ledger, layout: Layout) -> None:
-    _store(lake, ledger, _snapshots(range(280)))
-    held = _store(lake, ledger, _nothing())
-    _path(layout, OPEN_INTEREST.name).unlink()
-    entry = _store(lake, ledger, _nothing(), now=NOW + HOUR)
-    assert (entry.rows, entry.source) == (0, "none")
-    assert entry.previous == (Version(held.sha256, 280, "rest", NOW),)
-    [day] = day_states(ledger, Failures(layout), BTC, OPEN_INTEREST, DAY, DAY)
-    assert (day.state, day.reason) == (State.RESTATED, "not published: no history is kept")
 
 
 def test_the_archive_that_agrees_is_named_and_the_file_is_not_written_again(

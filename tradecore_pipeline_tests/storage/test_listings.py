@@ -61,10 +61,14 @@ def test_days_that_a_later_answer_does_not_tell_stay_known(listings: Listings) -
     ]
 
 
-def test_an_instrument_that_is_listed_again_trades_again(listings: Listings) -> None:
+def test_an_instrument_that_is_listed_again_trades_again_and_keeps_its_first_life(listings: Listings) -> None:
     listings.put("binance", [_row("BTC"), _row("LUNA", status=DELISTED, last=GONE)], as_of=JUNE)
     again = [_row("BTC"), _row("LUNA", first=date(2026, 6, 2))]
-    assert listings.put("binance", again, as_of=JUNE + timedelta(days=1)) == again
+    known = listings.put("binance", again, as_of=JUNE + timedelta(days=1))
+    assert known == [_row("BTC"), _row("LUNA", first=LISTED)]
+    assert known[1] in listed_on(known, GONE)
+    earlier = [_row("BTC"), _row("LUNA", first=LISTED - timedelta(days=9))]
+    assert listings.put("binance", earlier, as_of=JUNE + timedelta(days=2)) == earlier
 
 
 def test_an_older_answer_changes_nothing(listings: Listings) -> None:

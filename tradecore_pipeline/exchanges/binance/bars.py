@@ -1,16 +1,18 @@
 """Minutes of prices and of the premium index by day: monthly or daily files first, REST for what they lack."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
-from functools import partial
 
-from tradecore_pipeline.domain.errors import InvalidDataError, SourceError, SourceUnavailableError
+import pyarrow as pa
+
+from tradecore_pipeline.domain.errors import InvalidDataError, SourceError
 from tradecore_pipeline.domain.market_data import FetchedDay, Gap
 from tradecore_pipeline.domain.tables import Table
 from tradecore_pipeline.domain.time import MINUTES_PER_DAY, add_months, day_start, month_of
 from tradecore_pipeline.exchanges.binance import forward
-from tradecore_pipeline.exchanges.binance.files import BinanceFiles, consulted
-from tradecore_pipeline.exchanges.binance.listing import Beginnings
+from tradecore_pipeline.exchanges.binance.files import BinanceFiles, Found, consulted, remarked, spared
+from tradecore_pipeline.exchanges.binance.listing import Beginnings, doubt
 from tradecore_pipeline.exchanges.binance.parse import klines_csv
 from tradecore_pipeline.exchanges.binance.rest import BinanceRest
 from tradecore_pipeline.exchanges.binance.symbols import DAILY, FOLDERS, MONTHLY, Listed
@@ -30,7 +32,6 @@ class BarsRoute:
     def __init__(self, table: Table, *, files: BinanceFiles, rest: BinanceRest, beginnings: Beginnings) -> None:
         self._table = table
         self._kind = FOLDERS[table.name]
-        self._parse = partial(klines_csv, table=table)
         self._files = files
         self._rest = rest
         self._beginnings = beginnings
@@ -56,7 +57,8 @@ class BarsRoute:
 
     def fetch(self, listed: Listed, days: Sequence[date], *, now: datetime) -> Iterator[FetchedDay]:
         """The unit's days, in order."""
-        month = self._archived(listed, MONTHLY, month_of(days[0])) if self._by_month(listed, days) else None
+        by_month = self._by_month(listed, days)
+        month = self._archived(listed, MONTHLY, month_of(days[0])) if by_month else Found(None, ())
         for day in days:
             yield self._day(listed, day, now=now, month=month)
 
@@ -66,53 +68,62 @@ class BarsRoute:
             len(days) >= DAYS_WORTH_A_MONTH or not any(self._files.has(listed, DAILY, self._kind, day) for day in days)
         )
 
-    def _day(self, listed: Listed, day: date, *, now: datetime, month: Piece | None) -> FetchedDay:
+    def _day(self, listed: Listed, day: date, *, now: datetime, month: Found) -> FetchedDay:
         first_file = self._files.first_day(listed, self._kind)
         if first_file is None or day < first_file:
             early = self._beginnings.before_listing(listed, self._table, day)
             if early is not None:
                 return early
         start = day_start(day)
-        archived = self._from_archive(listed, day, month)
-        piece, failure, seen_until, opened = archived, "", None, start
+        found = self._from_archive(listed, day, month)
+        piece, failure, seen_until, opened = found.piece, "", None, start
         closed_until = min(start + ONE_DAY, now.replace(second=0, microsecond=0))
         if piece is None or piece.rows.num_rows < (closed_until - start) // _MINUTE:
             try:
                 opened = self._opened(listed, piece, start)
                 piece, seen_until = self._repair(listed, piece, start=start, closed_until=closed_until)
                 opened = self._opened(listed, piece, start)
-            except (SourceUnavailableError, NotListedError) as error:
+            except (SourceError, NotListedError) as error:
+                refused = spared(found, error)
                 if piece is None:
-                    return self._beginnings.alone(listed, self._table, day, now=now, error=error)
-                failure = self._beginnings.doubt(day, now=now, error=error)
+                    return self._beginnings.alone(listed, self._table, day, now=now, error=refused)
+                failure = doubt(refused)
         if not piece.rows.num_rows and opened >= start + ONE_DAY:
             early = self._beginnings.before_listing(listed, self._table, day)
             if early is not None:
                 return early
         gaps = _gaps(piece, self._table, start=opened, end=closed_until)
         verdict = judge(piece, self._table, day=day, gaps=gaps, asked=Asked(now, seen_until, failure))
-        return assemble(listed.instrument, self._table, day, consulted(piece, archived), verdict)
+        if failure and not gaps and not verdict.complete:
+            verdict = replace(verdict, reason=f"rows before the first one may be missing: {failure}")
+        fetched = assemble(listed.instrument, self._table, day, consulted(piece, found.piece), verdict)
+        return remarked(fetched, found, seen_until=seen_until)
 
-    def _from_archive(self, listed: Listed, day: date, month: Piece | None) -> Piece | None:
+    def _from_archive(self, listed: Listed, day: date, month: Found) -> Found:
         """The day from the month's file if it is whole there, else from whichever file holds more of it."""
         start = day_start(day)
-        best = None if month is None else cut(month, self._table, start=start, end=start + ONE_DAY)
-        if best is None or best.rows.num_rows < MINUTES_PER_DAY:
-            daily = self._archived(listed, DAILY, day)
-            if daily is not None and (best is None or daily.rows.num_rows >= best.rows.num_rows):
-                return daily
-        return best
+        best = None if month.piece is None else cut(month.piece, self._table, start=start, end=start + ONE_DAY)
+        if best is not None and best.rows.num_rows == MINUTES_PER_DAY:
+            return Found(best, ())
+        daily = self._archived(listed, DAILY, day)
+        if daily.piece is not None and (best is None or daily.piece.rows.num_rows >= best.rows.num_rows):
+            best = daily.piece
+        whole = best is not None and best.rows.num_rows == MINUTES_PER_DAY
+        return Found(best, () if whole else month.unusable + daily.unusable)
 
-    def _archived(self, listed: Listed, rhythm: str, period: date) -> Piece | None:
-        piece = self._files.piece(listed, rhythm, self._kind, period, self._parse)
-        if piece is not None:
-            start = day_start(period)
-            end = start + ONE_DAY if rhythm == DAILY else day_start(add_months(period, 1))
-            inside = cut(piece, self._table, start=start, end=end).rows.num_rows
-            if inside != piece.rows.num_rows:
-                strays = piece.rows.num_rows - inside
-                raise InvalidDataError(f"{piece.files[0].url} holds {strays} rows outside its {rhythm} window")
-        return piece
+    def _archived(self, listed: Listed, rhythm: str, period: date) -> Found:
+        start = day_start(period)
+        end = start + ONE_DAY if rhythm == DAILY else day_start(add_months(period, 1))
+
+        def parse(csv: bytes, name: str) -> pa.Table:
+            rows = klines_csv(csv, name, table=self._table)
+            keys = epoch_ms(rows.column(self._table.key))
+            strays = int(((keys < start.timestamp() * 1000) | (keys >= end.timestamp() * 1000)).sum())
+            if strays:
+                raise InvalidDataError(f"{name} holds {strays} rows outside its {rhythm} window")
+            return rows
+
+        return self._files.find(listed, rhythm, self._kind, period, parse)
 
     def _repair(
         self, listed: Listed, archived: Piece | None, *, start: datetime, closed_until: datetime

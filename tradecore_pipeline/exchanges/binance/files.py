@@ -1,22 +1,41 @@
 """Binance's archive by instrument and period: what it lists, and its files as parsed pieces."""
 
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 
 import pyarrow as pa
 
-from tradecore_pipeline.domain.market_data import SourceFile
-from tradecore_pipeline.domain.time import month_days
+from tradecore_pipeline.domain.errors import InvalidDataError, SourceUnavailableError, TradecoreError
+from tradecore_pipeline.domain.market_data import FetchedDay, SourceFile
+from tradecore_pipeline.domain.time import day_start, month_days
 from tradecore_pipeline.exchanges.archive import Archive, Listing
 from tradecore_pipeline.exchanges.binance.symbols import DAILY, MONTHLY, Listed, period_of
 from tradecore_pipeline.exchanges.once import Once
-from tradecore_pipeline.exchanges.pieces import Piece
+from tradecore_pipeline.exchanges.pieces import ONE_DAY, Piece
+from tradecore_pipeline.exchanges.rest import NotListedError
 
 Parse = Callable[[bytes, str], pa.Table]
 """A parser of CSV bytes; the text names the file in messages."""
 
 _KEPT_LISTINGS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A listed file that is not what its checksum says, cannot be read, or holds something else than its name says."""
+
+    file: SourceFile
+    """Its ``sha256`` is empty where it is not known what the file should be."""
+    error: InvalidDataError
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the archive has of a day or month: rows, if there are any to use, and the files that cannot be used."""
+
+    piece: Piece | None
+    unusable: tuple[Unusable, ...]
 
 
 class BinanceFiles:
@@ -55,22 +74,35 @@ class BinanceFiles:
         months = [month_days(period_of(key))[-1] for key in self.listing(listed, MONTHLY, kind).keys]
         return max((*days, *months), default=None)
 
-    def piece(self, listed: Listed, rhythm: str, kind: str, period: date, parse: Parse) -> Piece | None:
-        """The parsed file of that day or month, or None where the archive lists none.
+    def find(self, listed: Listed, rhythm: str, kind: str, period: date, parse: Parse) -> Found:
+        """The parsed file of that day or month, as far as the archive lists one and it can be used.
 
         Raises:
-            SourceError: it cannot be fetched, or is not what its checksum says, or does not parse.
+            SourceUnavailableError: the archive does not answer, or does not serve what it lists.
         """
         if not self.has(listed, rhythm, kind, period):
-            return None
+            return Found(None, ())
         key = listed.key(rhythm, kind, period)
-        file = self._archive.fetch(key)
-        rows = parse(file.csv, key.rpartition("/")[2])
-        return Piece(rows, f"archive-{rhythm}", file.host, file.market, (SourceFile(file.url, file.sha256),))
+        origin = SourceFile(self._archive.url(key), "")
+        try:
+            file = self._archive.fetch(key)
+            origin = SourceFile(file.url, file.sha256)
+            rows = parse(file.csv, key.rpartition("/")[2])
+        except InvalidDataError as error:
+            return Found(None, (Unusable(origin, error),))
+        return Found(Piece(rows, f"archive-{rhythm}", file.host, file.market, (origin,)), ())
 
     def published_checksum(self, key: str) -> str:
         """The SHA-256 that the archive publishes of a listed file."""
         return self._archive.checksum(key)
+
+    def verified_checksum(self, key: str) -> str:
+        """The same, after a look at the file itself.
+
+        Raises:
+            SourceError: it cannot be fetched, is not what its checksum says, or cannot be read.
+        """
+        return self._archive.fetch(key).sha256
 
 
 def consulted(piece: Piece, archived: Piece | None) -> Piece:
@@ -79,3 +111,37 @@ def consulted(piece: Piece, archived: Piece | None) -> Piece:
         return piece
     others = tuple(file for file in piece.files if file not in archived.files)
     return replace(piece, files=archived.files + others)
+
+
+def spared(found: Found, error: TradecoreError) -> TradecoreError:
+    """REST's ``error`` where the archive's rows may do without REST: it is not reached, or does not know the symbol.
+
+    Raises:
+        InvalidDataError: why the only file that might have the day cannot be used.
+        TradecoreError: ``error``, where REST answered with something wrong.
+    """
+    if found.piece is None and found.unusable:
+        raise found.unusable[0].error from error
+    if not isinstance(error, SourceUnavailableError | NotListedError):
+        raise error
+    return error
+
+
+def remarked(day: FetchedDay, found: Found, *, seen_until: datetime | None) -> FetchedDay:
+    """The day, with a word on files that could not be used: it names them, so that they are looked at again.
+
+    Args:
+        day: what others had.
+        found: what the archive had.
+        seen_until: the newest key that REST showed.
+
+    Raises:
+        InvalidDataError: why a file could not be used, where nobody else had a row of the day, or showed a later one.
+    """
+    if not found.unusable:
+        return day
+    error = found.unusable[0].error
+    if not day.rows.num_rows and (seen_until is None or seen_until < day_start(day.day) + ONE_DAY):
+        raise error
+    files = (*day.files, *(bad.file for bad in found.unusable if bad.file not in day.files))
+    return replace(day, files=files, reason="; ".join(filter(None, (day.reason, f"a file was not used: {error}"))))

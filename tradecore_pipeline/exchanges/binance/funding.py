@@ -6,39 +6,25 @@ An interval is the distance to the settlement before, whichever route the rows c
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from itertools import pairwise
 
 import pyarrow as pa
 
-from tradecore_pipeline.domain.errors import InvalidDataError, SourceUnavailableError
-from tradecore_pipeline.domain.market_data import FetchedDay, Gap
+from tradecore_pipeline.domain.errors import InvalidDataError, SourceError, SourceUnavailableError
+from tradecore_pipeline.domain.market_data import FetchedDay
 from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES
 from tradecore_pipeline.domain.time import add_months, day_start, month_of
 from tradecore_pipeline.exchanges.binance import forward
-from tradecore_pipeline.exchanges.binance.files import BinanceFiles, consulted
-from tradecore_pipeline.exchanges.binance.listing import Beginnings
+from tradecore_pipeline.exchanges.binance.files import BinanceFiles, Found, consulted, remarked, spared
+from tradecore_pipeline.exchanges.binance.listing import Beginnings, doubt
 from tradecore_pipeline.exchanges.binance.parse import funding_csv
 from tradecore_pipeline.exchanges.binance.rest import BinanceRest
 from tradecore_pipeline.exchanges.binance.symbols import FOLDERS, MONTHLY, Listed
 from tradecore_pipeline.exchanges.days import by_month
-from tradecore_pipeline.exchanges.pieces import (
-    LATE_ROWS,
-    ONE_DAY,
-    Asked,
-    Piece,
-    Verdict,
-    assemble,
-    cut,
-    judge,
-    merge,
-    nothing,
-)
+from tradecore_pipeline.exchanges.pieces import ONE_DAY, Asked, Piece, Verdict, assemble, cut, merge, nothing
 from tradecore_pipeline.exchanges.rest import NotListedError
-from tradecore_pipeline.exchanges.settlements import with_intervals
+from tradecore_pipeline.exchanges.settlements import LONGEST_INTERVAL, is_doubtful, settlement_day, with_intervals
 
 FUNDING = FOLDERS[FUNDING_RATES.name]
-LONGEST_INTERVAL = timedelta(hours=8)
-"""No Binance perpetual settles less often: a longer silence means missing rows, a shorter one a changed interval."""
 
 
 class FundingRoute:
@@ -100,13 +86,13 @@ class FundingRoute:
 
     def _listed_days(self, listed: Listed, days: Sequence[date], *, now: datetime) -> Iterator[FetchedDay]:
         start, end = day_start(days[0]), day_start(days[-1]) + ONE_DAY
-        archived = self._archived(listed, month_of(days[0]))
-        answer, error = None, None
-        if archived is None or _doubtful(archived.rows, start=start, end=min(end, now)):
+        found = self._archived(listed, month_of(days[0]))
+        archived, answer, error = found.piece, None, None
+        if archived is None or is_doubtful(archived.rows, start=start, end=min(end, now), longest=LONGEST_INTERVAL):
             try:
                 answer = self._ask(listed, start=start, end=end, now=now)
-            except (SourceUnavailableError, NotListedError) as refused:
-                error = refused
+            except (SourceError, NotListedError) as refused:
+                error = spared(found, refused)
         if error is not None and archived is None:
             for day in days:
                 yield self._beginnings.alone(listed, FUNDING_RATES, day, now=now, error=error)
@@ -114,14 +100,14 @@ class FundingRoute:
         pieces = tuple(piece for piece in (archived, answer and answer.piece) if piece is not None)
         known = _together(pieces)
         for day in days:
-            failure = "" if error is None else self._beginnings.doubt(day, now=now, error=error)
-            asked = Asked(now, None if answer is None else answer.seen_until, failure)
-            yield _day(listed, day, pieces, archived=archived, known=known, asked=asked)
+            asked = Asked(now, answer and answer.seen_until, "" if error is None else doubt(error))
+            fetched = _day(listed, day, pieces, archived=archived, known=known, asked=asked)
+            yield remarked(fetched, found, seen_until=asked.seen_until)
 
     def _ask(self, listed: Listed, *, start: datetime, end: datetime, now: datetime) -> forward.Answer:
         """A day more on both sides: for the first interval, and to see that a silence is over; twice where in doubt."""
         answer = forward.funding(self._rest, listed, start=start - ONE_DAY, end=end + ONE_DAY)
-        if _doubtful(answer.piece.rows, start=start, end=min(end, now)):
+        if is_doubtful(answer.piece.rows, start=start, end=min(end, now), longest=LONGEST_INTERVAL):
             again = forward.funding(self._rest, listed, start=start - ONE_DAY, end=end + ONE_DAY)
             piece = merge(answer.piece, again.piece, FUNDING_RATES)
             piece = replace(piece, rows=with_intervals(piece.rows, first_minutes=None))
@@ -132,13 +118,16 @@ class FundingRoute:
             forward.check_silence(self._rest, listed, FUNDING_RATES, since=shown + timedelta(minutes=1))
         return answer
 
-    def _archived(self, listed: Listed, month: date) -> Piece | None:
-        piece = self._files.piece(listed, MONTHLY, FUNDING, month, funding_csv)
-        if piece is not None:
-            inside = cut(piece, FUNDING_RATES, start=day_start(month), end=day_start(add_months(month, 1)))
-            if inside.rows.num_rows != piece.rows.num_rows:
-                raise InvalidDataError(f"{piece.files[0].url} holds settlements outside its month")
-        return piece
+    def _archived(self, listed: Listed, month: date) -> Found:
+        start, end = day_start(month), day_start(add_months(month, 1))
+
+        def parse(csv: bytes, name: str) -> pa.Table:
+            rows = funding_csv(csv, name)
+            if not all(start <= time < end for time in rows.column(FUNDING_RATES.key).to_pylist()):
+                raise InvalidDataError(f"{name} holds settlements outside its month")
+            return rows
+
+        return self._files.find(listed, MONTHLY, FUNDING, month, parse)
 
 
 def _day(
@@ -146,18 +135,11 @@ def _day(
 ) -> FetchedDay:
     """The day's part of ``known``, the rows of all pieces."""
     start = day_start(day)
-    end = start + ONE_DAY
-    parts = [cut(piece, FUNDING_RATES, start=start, end=end) for piece in pieces]
+    parts = [cut(piece, FUNDING_RATES, start=start, end=start + ONE_DAY) for piece in pieces]
     piece = parts[0] if len(parts) == 1 else merge(parts[0], parts[1], FUNDING_RATES)
-    piece = replace(piece, rows=cut(replace(piece, rows=known), FUNDING_RATES, start=start, end=end).rows)
-    times = _times(known)
-    shown = max((moment for moment in (asked.seen_until, *times[-1:]) if moment is not None), default=start)
-    gaps = _gaps(known, start=start, end=end)
-    failure = asked.failure if gaps or _holes(times, start=start, end=end) else ""
-    verdict = judge(piece, FUNDING_RATES, day=day, gaps=gaps, asked=Asked(asked.now, shown, failure))
-    if verdict.complete and end - shown > LONGEST_INTERVAL and asked.now < end + LATE_ROWS:
-        verdict = Verdict(gaps, complete=False, reason="no later settlement yet (halted or delayed)")
-    return assemble(listed.instrument, FUNDING_RATES, day, consulted(piece, archived), verdict)
+    return settlement_day(
+        listed.instrument, day, consulted(piece, archived), known, asked=asked, longest=LONGEST_INTERVAL
+    )
 
 
 def _together(pieces: Sequence[Piece]) -> pa.Table:
@@ -165,43 +147,3 @@ def _together(pieces: Sequence[Piece]) -> pa.Table:
     joined = pieces[0] if len(pieces) == 1 else merge(pieces[0], pieces[1], FUNDING_RATES)
     first = joined.rows.column("funding_interval_minutes")[0].as_py() if joined.rows.num_rows else None
     return with_intervals(joined.rows, first_minutes=first)
-
-
-def _times(rows: pa.Table) -> list[datetime]:
-    return rows.column("ts_settle").to_pylist()
-
-
-def _holes(times: list[datetime], *, start: datetime, end: datetime) -> bool:
-    """Whether somewhere in [start, end) there was silence for longer than any interval."""
-    before = max((time for time in times if time < start), default=start)
-    after = min((time for time in times if time >= end), default=end)
-    inside = [time for time in times if start <= time < end]
-    return any(later - earlier > LONGEST_INTERVAL for earlier, later in pairwise([before, *inside, after]))
-
-
-def _doubtful(rows: pa.Table, *, start: datetime, end: datetime) -> bool:
-    """Whether some settlement of [start, end) may have been left out."""
-    return bool(_gaps(rows, start=start, end=end)) or _holes(_times(rows), start=start, end=end)
-
-
-def _gaps(rows: pa.Table, *, start: datetime, end: datetime) -> tuple[Gap, ...]:
-    """Settlements that should lie in [start, end), by the interval before the silence, where that is known.
-
-    A silence is longer than any interval, or a whole number of intervals where the ones before and after it are one and
-    the same: an interval that changed for good is no gap.
-    """
-    gaps: list[Gap] = []
-    intervals: list[int | None] = rows.column("funding_interval_minutes").to_pylist()
-    following = [*intervals[2:], None]
-    for (earlier, later), before, after in zip(pairwise(_times(rows)), intervals, following, strict=False):
-        if before is None:
-            continue
-        silence, step = later - earlier, timedelta(minutes=before)
-        skipped = before == after and silence > step and not silence % step
-        if silence <= LONGEST_INTERVAL and not skipped:
-            continue
-        slots = [earlier + step * count for count in range(1, -(-silence // step))]
-        missing = [slot for slot in slots if start <= slot < end]
-        if missing:
-            gaps.append(Gap(missing[0], missing[-1], len(missing)))
-    return tuple(gaps)

@@ -20,6 +20,8 @@ from tradecore_pipeline.exchanges.rest import NotListedError
 ARCHIVE_SETTLES = timedelta(days=40)
 """A file that is not in the archive so long after its day (monthly ones come a week after the month) never will be."""
 _KEPT = 4096
+_UNASKED = "only archives were asked"
+"""Such days are not final: whoever may ask REST does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,14 @@ class Beginnings:
         return min((day for day in (first and first.moment.date(), archived) if day is not None), default=None)
 
     def before_listing(self, listed: Listed, table: Table, day: date) -> FetchedDay | None:
-        """The empty, final day before the first bar, or before the first premium index; None for later days."""
+        """The empty day before the first bar, or before the first premium index; None for later days.
+
+        It is final, unless only archives were asked: REST may know of earlier rows than their files have.
+        """
         first = self.first_bar(listed)
         opened = self.first_day(listed, BARS_1M)
         if opened is not None and day < opened:
-            reason = f"before listing (first bar {first.moment:%Y-%m-%d %H:%M} UTC)"
-            return _empty(listed, table, day, self.no_rows(listed, table), reason)
+            return self._before(listed, table, day, f"before listing (first bar {first.moment:%Y-%m-%d %H:%M} UTC)")
         if table.name != PREMIUM_INDEX.name:
             return None
         first_row, began = self.first_row(listed, table), self.first_day(listed, table)
@@ -77,39 +81,47 @@ class Beginnings:
             reason = f"not published: neither the archive nor REST has any {table.name} of {listed.symbol}"
         else:
             reason = f"not published: {table.name} begins at {first_row.moment:%Y-%m-%d %H:%M} UTC"
-        return _empty(listed, table, day, self.no_rows(listed, table), reason)
+        return self._before(listed, table, day, reason)
+
+    def _before(self, listed: Listed, table: Table, day: date, reason: str) -> FetchedDay:
+        verdict = Verdict((), complete=True, reason=reason)
+        if not self._rest.allowed:
+            began = self.first_day(listed, table)
+            files = "have none" if began is None else f"begin on {began.isoformat()}"
+            reason = f"{_UNASKED}: their files of {table.name} {files}"
+            verdict = Verdict((), complete=False, reason=reason)
+        return assemble(listed.instrument, table, day, self.no_rows(listed, table), verdict)
 
     def absent(self, listed: Listed, table: Table, day: date, *, now: datetime, why: str) -> FetchedDay:
-        """A day that the archive has no file for, where nobody else can be asked: final once no file will come."""
-        final = now >= day_start(day) + ONE_DAY + ARCHIVE_SETTLES
-        listing = self._files.listing(listed, DAILY, FOLDERS[table.name])
-        piece = nothing(table, host=listing.host, market=listing.market)
+        """A day that the archive has no file for, and REST has not either: final once no file will come."""
+        over = now >= day_start(day) + ONE_DAY
+        final = over and now >= day_start(day) + ONE_DAY + ARCHIVE_SETTLES
         reason = f"not published: the archive has no file for this day, and {why}"
         if not final:
-            reason = f"not in the archive yet, and {why}" if now >= day_start(day) + ONE_DAY else "day not over"
-        verdict = Verdict((), complete=final, reason=reason)
-        return replace(assemble(listed.instrument, table, day, piece, verdict), forgotten=True)
+            reason = f"not in the archive yet, and {why}" if over else "day not over"
+        return self._empty(listed, table, day, Verdict((), complete=final, reason=reason))
 
     def alone(self, listed: Listed, table: Table, day: date, *, now: datetime, error: TradecoreError) -> FetchedDay:
-        """``absent`` where REST's ``error`` is for good: it must not be asked, or has forgotten a delisted symbol.
+        """A day without a file where REST's ``error`` is for good: it must not be asked, or has forgotten the symbol.
 
         Raises:
             TradecoreError: ``error``, where it may go away, or the archive does not know the symbol either.
         """
         if not self._rest.allowed:
-            return self.absent(listed, table, day, now=now, why="only archives are asked")
+            over = now >= day_start(day) + ONE_DAY
+            reason = f"{_UNASKED}: they have no file for this day" if over else "day not over"
+            return self._empty(listed, table, day, Verdict((), complete=False, reason=reason))
         last = self._files.last_day(listed, FOLDERS[table.name])
         if not isinstance(error, NotListedError) or last is None:
             raise error
         why = f"{listed.symbol} is no longer listed (last file {last.isoformat()})"
         return self.absent(listed, table, day, now=now, why=why)
 
-    def doubt(self, day: date, *, now: datetime, error: TradecoreError) -> str:
-        """Why the rows that a file lacks may still come; empty where all there will ever be is in the file."""
-        if isinstance(error, NotListedError):
-            return ""
-        settled = now >= day_start(day) + ONE_DAY + ARCHIVE_SETTLES
-        return "" if settled and not self._rest.allowed else str(error)
+    def _empty(self, listed: Listed, table: Table, day: date, verdict: Verdict) -> FetchedDay:
+        """A day that the archive was asked about."""
+        listing = self._files.listing(listed, DAILY, FOLDERS[table.name])
+        piece = nothing(table, host=listing.host, market=listing.market)
+        return replace(assemble(listed.instrument, table, day, piece, verdict), forgotten=True)
 
     def no_rows(self, listed: Listed, table: Table) -> Piece:
         """An empty piece of the market that told the first bar."""
@@ -147,11 +159,15 @@ class Beginnings:
         if not known:
             return None
         period, rhythm = min(known)
-        piece = self._files.piece(listed, rhythm, kind, period, partial(klines_csv, table=table))
+        found = self._files.find(listed, rhythm, kind, period, partial(klines_csv, table=table))
+        if found.unusable:
+            raise found.unusable[0].error
+        piece = found.piece
         assert piece is not None  # noqa: S101 (it is listed)
         moment = piece.rows.column(table.key)[0].as_py() if piece.rows.num_rows else day_start(period)
         return FirstBar(moment, piece.host, piece.market)
 
 
-def _empty(listed: Listed, table: Table, day: date, piece: Piece, reason: str) -> FetchedDay:
-    return assemble(listed.instrument, table, day, piece, Verdict((), complete=True, reason=reason))
+def doubt(error: TradecoreError) -> str:
+    """Why the rows that a file lacks may still come from REST; empty where it knows nothing of a symbol any more."""
+    return "" if isinstance(error, NotListedError) else str(error)

@@ -10,13 +10,13 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import partial
 
-from tradecore_pipeline.domain.errors import SourceError, SourceUnavailableError
+from tradecore_pipeline.domain.errors import SourceError
 from tradecore_pipeline.domain.market_data import FetchedDay, Gap
 from tradecore_pipeline.domain.tables import OPEN_INTEREST, Table
 from tradecore_pipeline.domain.time import day_start
 from tradecore_pipeline.exchanges.binance import forward
-from tradecore_pipeline.exchanges.binance.files import BinanceFiles, consulted
-from tradecore_pipeline.exchanges.binance.listing import Beginnings
+from tradecore_pipeline.exchanges.binance.files import BinanceFiles, Found, consulted, remarked, spared
+from tradecore_pipeline.exchanges.binance.listing import Beginnings, doubt
 from tradecore_pipeline.exchanges.binance.parse import metrics_csv
 from tradecore_pipeline.exchanges.binance.rest import BinanceRest
 from tradecore_pipeline.exchanges.binance.symbols import DAILY, FOLDERS, Listed
@@ -54,7 +54,7 @@ class MetricsRoute:
         self._files = files
         self._rest = rest
         self._beginnings = beginnings
-        self._parsed: Once[Piece | None] = Once(keep=_KEPT_FILES)
+        self._parsed: Once[Found] = Once(keep=_KEPT_FILES)
 
     def units(self, listed: Listed, days: Sequence[date]) -> Iterator[tuple[date, ...]]:  # noqa: ARG002 (as other routes)
         """Single days."""
@@ -70,44 +70,54 @@ class MetricsRoute:
 
     def _day(self, listed: Listed, day: date, *, now: datetime) -> FetchedDay:
         start = day_start(day)
-        archived = self._archived(listed, day)
-        recent = start >= now - REST_DEPTH
-        if archived is None and not recent:
-            return self._before_listing(listed, day) or self._not_published(listed, day)
-        if archived is None and not self._by_rest:
-            return self._beginnings.absent(listed, self._table, day, now=now, why="only archives have it")
-        piece, failure, seen_until = archived, "", None
+        found = self._archived(listed, day)
+        by_rest = self._by_rest and start >= now - REST_DEPTH
+        if found.piece is None and not by_rest:
+            return self._without_file(listed, day, found, now=now)
+        piece, failure, seen_until = found.piece, "", None
         until = min(start + ONE_DAY, now + timedelta(milliseconds=1))
-        if self._by_rest and recent and (piece is None or self._gaps(piece, start=start, end=until)):
+        if by_rest and (piece is None or self._gaps(piece, start=start, end=until)):
             try:
                 piece, seen_until = self._repair(listed, piece, start=start, until=until)
-            except (SourceUnavailableError, NotListedError) as error:
+            except (SourceError, NotListedError) as error:
+                refused = spared(found, error)
                 if piece is None:
-                    return self._beginnings.alone(listed, self._table, day, now=now, error=error)
-                failure = self._beginnings.doubt(day, now=now, error=error)
+                    return self._beginnings.alone(listed, self._table, day, now=now, error=refused)
+                failure = doubt(refused)
         assert piece is not None  # noqa: S101 (every route that gives none returned or raised)
         gaps = self._gaps(piece, start=start, end=until)
+        if gaps and found.unusable and not by_rest:
+            failure = str(found.unusable[0].error)
         verdict = judge(piece, self._table, day=day, gaps=gaps, asked=Asked(now, seen_until, failure))
-        return assemble(listed.instrument, self._table, day, consulted(piece, archived), verdict)
+        fetched = assemble(listed.instrument, self._table, day, consulted(piece, found.piece), verdict)
+        return remarked(fetched, found, seen_until=seen_until)
 
-    def _archived(self, listed: Listed, day: date) -> Piece | None:
+    def _without_file(self, listed: Listed, day: date, found: Found, *, now: datetime) -> FetchedDay:
+        """A day that only the archive could have."""
+        if found.unusable:
+            raise found.unusable[0].error
+        if day_start(day) >= now - REST_DEPTH:
+            return self._beginnings.absent(listed, self._table, day, now=now, why="only archives have it")
+        return self._before_listing(listed, day) or self._not_published(listed, day)
+
+    def _archived(self, listed: Listed, day: date) -> Found:
         """The day's own file, and its first snapshot from the file before where only that has it."""
         start = day_start(day)
         own = self._file(listed, day)
-        if own is None:
-            return None
-        piece = cut(own, self._table, start=start, end=start + ONE_DAY)
+        if own.piece is None:
+            return own
+        piece = cut(own.piece, self._table, start=start, end=start + ONE_DAY)
         if piece.rows.num_rows and piece.rows.column("ts_event")[0].as_py() == start:
-            return piece
+            return Found(piece, ())
         before = self._file(listed, day - ONE_DAY)
-        if before is None:
-            return piece
-        return merge(piece, cut(before, self._table, start=start, end=start + _STEP), self._table)
+        if before.piece is None:
+            return Found(piece, before.unusable)
+        return Found(merge(piece, cut(before.piece, self._table, start=start, end=start + _STEP), self._table), ())
 
-    def _file(self, listed: Listed, day: date) -> Piece | None:
+    def _file(self, listed: Listed, day: date) -> Found:
         parse = partial(metrics_csv, table=self._table, symbol=listed.symbol)
         key = listed.key(DAILY, self._kind, day)
-        return self._parsed.get(key, lambda: self._files.piece(listed, DAILY, self._kind, day, parse))
+        return self._parsed.get(key, lambda: self._files.find(listed, DAILY, self._kind, day, parse))
 
     def _repair(
         self, listed: Listed, piece: Piece | None, *, start: datetime, until: datetime
@@ -132,7 +142,7 @@ class MetricsRoute:
 
     def _before_listing(self, listed: Listed, day: date) -> FetchedDay | None:
         first = self._files.first_period(listed, DAILY, self._kind)
-        if first is not None and day >= first:
+        if (first is not None and day >= first) or not self._rest.allowed:
             return None
         try:
             return self._beginnings.before_listing(listed, self._table, day)

@@ -1,7 +1,8 @@
 """Every instrument that Binance lists or once listed: REST says what trades, the archive remembers what did.
 
-Perpetuals are told with their days. Of spot only pairs in dollar coins are listed, without days: neither REST nor one
-request to the archive tells those, and there are thousands of pairs.
+Perpetuals are told with their days, as far as those are sure: ``onboardDate`` is the last listing's, which relistings
+move, and the archive has no bars of before 2020. Of spot only pairs in dollar coins are listed, without days: neither
+REST nor one request to the archive tells those, and there are thousands of pairs.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,17 +10,19 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from tradecore_pipeline.domain.errors import InvalidDataError, TradecoreError, UsageError
+from tradecore_pipeline.domain.errors import InvalidDataError, SourceError, TradecoreError, UsageError
 from tradecore_pipeline.domain.instruments import PERPETUAL, SPOT, Instrument
 from tradecore_pipeline.domain.market_data import ListedInstrument, ListingStatus
 from tradecore_pipeline.domain.tables import BARS_1M
 from tradecore_pipeline.exchanges.access import Access
 from tradecore_pipeline.exchanges.archive import Archive
+from tradecore_pipeline.exchanges.binance import forward
 from tradecore_pipeline.exchanges.binance.rest import BinanceRest
 from tradecore_pipeline.exchanges.binance.symbols import DAILY, FOLDERS, MONTHLY, NAME, Listed, archive_root, period_of
 from tradecore_pipeline.exchanges.once import Once
 from tradecore_pipeline.exchanges.payloads import fields, listed
 from tradecore_pipeline.exchanges.prefetch import prefetch
+from tradecore_pipeline.exchanges.rest import NotListedError
 from tradecore_pipeline.exchanges.suggestions import not_listed
 
 QUOTES = {PERPETUAL: ("USDT", "USDC", "BUSD"), SPOT: ("USDT", "USDC", "FDUSD")}
@@ -30,6 +33,8 @@ _NEVER_MS = 4_000_000_000_000
 """A perpetual that trades is delivered in the year 2100."""
 _FRESH = timedelta(days=10)
 """A symbol with an archive file of the last so many days still trades."""
+_ARCHIVE_BEGINS = date(2020, 1, 1)
+"""The archive has no bars of earlier days: what it begins with may have begun before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +76,49 @@ class Universe:
 
     def _perpetuals(self) -> Iterator[ListedInstrument]:
         known = self._symbols(PERPETUAL) if self._rest.allowed else {}
-        for symbol in known.values():
-            status = ListingStatus.TRADING if symbol.trades else ListingStatus.DELISTED
-            yield ListedInstrument(symbol.instrument, symbol.raw, status, symbol.first_day, symbol.last_day)
+        yield from prefetch(self._listed, known.values(), workers=self._access.workers)
         forgotten = _instruments((raw for raw in self._archived(PERPETUAL) if raw not in known), PERPETUAL)
         yield from prefetch(self._remembered, forgotten.values(), workers=self._access.workers)
 
+    def _listed(self, symbol: Symbol) -> ListedInstrument:
+        """A perpetual that REST knows, since the first day that anybody has seen it."""
+        status = ListingStatus.TRADING if symbol.trades else ListingStatus.DELISTED
+        first = symbol.first_day
+        if symbol.raw in self._archived(PERPETUAL):
+            first = min(filter(None, (first, self._first_file(Listed.of(symbol.instrument)))), default=None)
+        if first is not None and first <= _ARCHIVE_BEGINS:
+            first = self._first_bar(Listed.of(symbol.instrument), no_later_than=first)
+        return ListedInstrument(symbol.instrument, symbol.raw, status, first, symbol.last_day)
+
+    def _first_file(self, asked: Listed) -> date | None:
+        early = self._archive.first_keys(asked.prefix(DAILY, FOLDERS[BARS_1M.name])).keys
+        return min(map(period_of, early), default=None)
+
+    def _first_bar(self, asked: Listed, *, no_later_than: date) -> date | None:
+        """The first bar's day of one of the few perpetuals of 2019; None where REST does not tell it any more."""
+        try:
+            page = forward.first_bar(self._rest, asked, BARS_1M)
+        except (SourceError, NotListedError):
+            return None
+        return min(no_later_than, page.rows.column(BARS_1M.key)[0].as_py().date()) if page.rows.num_rows else None
+
     def _spot(self) -> Iterator[ListedInstrument]:
         known = self._symbols(SPOT) if self._rest.allowed else {}
-        for raw, instrument in (_instruments(self._archived(SPOT), SPOT) | _known_instruments(known)).items():
+        pairs = _instruments(self._archived(SPOT), SPOT) | _known_instruments(known)
+
+        def judged(raw: str) -> ListedInstrument:
             symbol = known.get(raw)
-            # Without REST, a folder does not say whether the pair still trades.
-            gone = self._rest.allowed and (symbol is None or not symbol.trades)
-            yield ListedInstrument(
-                instrument, raw, ListingStatus.DELISTED if gone else ListingStatus.TRADING, None, None
-            )
+            trades = symbol is not None and symbol.trades if self._rest.allowed else self._is_fresh(pairs[raw])
+            status = ListingStatus.TRADING if trades else ListingStatus.DELISTED
+            return ListedInstrument(pairs[raw], raw, status, None, None)
+
+        yield from prefetch(judged, pairs, workers=self._access.workers)
+
+    def _is_fresh(self, instrument: Instrument) -> bool:
+        """Whether the archive has a file of the last days: where REST is not asked, that tells whether it trades."""
+        asked, kind = Listed.of(instrument), FOLDERS[BARS_1M.name]
+        since = (self._access.clock() - _FRESH).date()
+        return bool(self._archive.list_keys(asked.prefix(DAILY, kind), after=asked.key(DAILY, kind, since)).keys)
 
     def _symbols(self, kind: str) -> dict[str, Symbol]:
         """What REST lists, by raw symbol."""
@@ -111,6 +144,8 @@ class Universe:
             self._archive.list_keys(prefix, after=asked.key(DAILY, kind, near - timedelta(days=1))).keys if near else {}
         )
         last = max(map(period_of, {**early, **late}), default=None)
+        if first is not None and first <= _ARCHIVE_BEGINS:
+            first = None
         fresh = last is not None and last >= (self._access.clock() - _FRESH).date()
         if fresh and not self._rest.allowed:
             return ListedInstrument(instrument, asked.symbol, ListingStatus.TRADING, first, None)

@@ -19,12 +19,11 @@ from tradecore_pipeline.exchanges.days import by_month, empty_day, fetch_ahead, 
 from tradecore_pipeline.exchanges.grid import GridSeries, grid_days
 from tradecore_pipeline.exchanges.once import Once
 from tradecore_pipeline.exchanges.rest import NotListedError
-from tradecore_pipeline.exchanges.settlements import FundingSeries, funding_days
+from tradecore_pipeline.exchanges.settlements import LONGEST_INTERVAL, FundingSeries, funding_days
 from tradecore_pipeline.exchanges.suggestions import not_listed
 
 DAYS_AT_ONCE = 2
 """Two days of bars, and of open interest, fill three pages almost to the last row."""
-LONGEST_INTERVAL = timedelta(hours=8)
 _BEFORE_ALL = datetime(2018, 1, 1, tzinfo=UTC)
 """Before the exchange's first trade."""
 _KEPT = 4
@@ -135,7 +134,7 @@ class BybitExchange:
         # A bar is final a minute after it opened, a snapshot at once.
         until = minute_of(subject.now) if subject.table is BARS_1M else subject.now + timedelta(milliseconds=1)
         series = GridSeries(subject.instrument, subject.table, step, read, seen_since)
-        return grid_days(series, days, now=subject.now, opened=subject.published_since, until=until)
+        return grid_days(series, days, now=subject.now, opened=subject.published_since, until=until, archived=None)
 
     def _ask(self, symbol: str, table: Table) -> tuple[Read, NewestBefore]:
         reads = {

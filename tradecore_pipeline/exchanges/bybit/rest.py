@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -9,7 +10,8 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from tradecore_pipeline.domain.errors import InvalidDataError, SourceUnavailableError, TradecoreError
-from tradecore_pipeline.domain.market_data import ListedInstrument
+from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.market_data import ListedInstrument, ListingStatus
 from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES, OPEN_INTEREST, Table
 from tradecore_pipeline.exchanges.access import Access
 from tradecore_pipeline.exchanges.answers import Answer, answer_of, first_key, last_key
@@ -33,6 +35,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 _REQUESTS = "requests"
 _CODE = re.compile(r"""['"]retCode['"]:\s*(\d+)""")
 _MALFORMED, _TOO_MANY = 10001, {10006, 10018}
+_BAN_SECONDS = 600.0
 _SERVER_FAILS = {10000, 10016}
 
 Parsed = TypeVar("Parsed")
@@ -42,7 +45,7 @@ class BybitRest:
     """One host. Times are half-open windows; every page must lie inside the one that was asked for."""
 
     def __init__(self, access: Access) -> None:
-        venue = Venue("bybit", "https://api.bybit.com", {_REQUESTS: Limit(weight=600, seconds=5)}, _explain)
+        venue = Venue("bybit", "https://api.bybit.com", {_REQUESTS: Limit(weight=600, seconds=5)}, explain)
         self._connection = RestConnection(venue, access.endpoint("bybit_rest_url"), access)
 
     @property
@@ -101,7 +104,11 @@ class BybitRest:
 
     def instruments(self) -> list[ListedInstrument]:
         """The linear perpetuals that trade or once did."""
-        return [one for status in ("Trading", "Closed") for one in self._listed(status)]
+        known: dict[Instrument, ListedInstrument] = {}
+        for listed in (*self._listed("Trading"), *self._listed("Closed")):
+            before = known.get(listed.instrument)
+            known[listed.instrument] = listed if before is None else _together(before, listed)
+        return list(known.values())
 
     def _listed(self, status: str) -> list[ListedInstrument]:
         listed: list[ListedInstrument] = []
@@ -161,17 +168,29 @@ _SERIES: Mapping[str, tuple[str, Mapping[str, Any], str, str, Callable[..., pa.T
 """Per table: the method, what it always is asked, what it calls the window's ends, and its parser."""
 
 
-def _explain(text: str, subject: str) -> TradecoreError | Retriable | None:
+def explain(text: str, subject: str) -> TradecoreError | Retriable | None:
     """Bybit's own refusals come with HTTP 200 and a code."""
     found = _CODE.search(text)
     code = int(found[1]) if found is not None else 0
     if code == _MALFORMED and "symbol" in text.lower():
         return NotListedError(f"bybit does not list {subject}")
     if code in _TOO_MANY:
-        return Retriable(SourceUnavailableError(f"bybit: too many requests ({code}), try again later"), pause_seconds=1)
+        busy = SourceUnavailableError(f"bybit: too many requests ({code}), try again later")
+        return Retriable(busy, pause_seconds=None, throttled=True)
+    if "access too frequent" in text.lower():
+        banned = SourceUnavailableError("bybit: too many requests: this address is refused for ten minutes, then retry")
+        return Retriable(banned, pause_seconds=_BAN_SECONDS, throttled=True)
     if code in _SERVER_FAILS:
         return Retriable(SourceUnavailableError(f"bybit fails ({code}): try again later"), pause_seconds=None)
     return None
+
+
+def _together(one: ListedInstrument, other: ListedInstrument) -> ListedInstrument:
+    """Two lives of one symbol, or one told twice: from the first day to the last, trading if either is."""
+    first = min((day for day in (one.first_day, other.first_day) if day is not None), default=None)
+    last = max((day for day in (one.last_day, other.last_day) if day is not None), default=None)
+    newer = other if one.status is ListingStatus.DELISTED else one
+    return replace(newer, first_day=first, last_day=None if newer.status is ListingStatus.TRADING else last)
 
 
 def _ms(moment: datetime) -> int:

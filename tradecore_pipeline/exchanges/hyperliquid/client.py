@@ -16,7 +16,15 @@ from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES, OPEN_INTERE
 from tradecore_pipeline.domain.time import day_start
 from tradecore_pipeline.exchanges.access import Access
 from tradecore_pipeline.exchanges.answers import REST, first_key, minute_of
-from tradecore_pipeline.exchanges.days import by_month, empty_day, fetch_ahead, refuse_future, runs, trusted_now
+from tradecore_pipeline.exchanges.days import (
+    by_month,
+    cut_off,
+    empty_day,
+    fetch_ahead,
+    refuse_future,
+    runs,
+    trusted_now,
+)
 from tradecore_pipeline.exchanges.grid import GridSeries, grid_days
 from tradecore_pipeline.exchanges.hyperliquid.parse import NAME, snapshot_rows
 from tradecore_pipeline.exchanges.hyperliquid.rest import MAX_CANDLES, SETTLEMENT, HyperliquidRest
@@ -132,9 +140,9 @@ class HyperliquidExchange:
             partial(self._rest.bars, subject.coin),
             partial(self._rest.bar_since, subject.coin, subject.now),
         )
-        for day in grid_days(series, days, now=subject.now, opened=reach, until=minute_of(subject.now)):
-            cut_off = day_start(day.day) < reach and reach - subject.listed_since > SETTLEMENT
-            yield _cut_off(day, reach) if cut_off else day
+        for day in grid_days(series, days, now=subject.now, opened=reach, until=minute_of(subject.now), archived=None):
+            is_cut = day_start(day.day) < reach and reach - subject.listed_since > SETTLEMENT
+            yield cut_off(day, reach, why=ONLY_NEWEST) if is_cut else day
 
     def _funding(self, subject: _Subject, days: Sequence[date]) -> Iterator[FetchedDay]:
         series = FundingSeries(
@@ -205,9 +213,3 @@ class HyperliquidExchange:
 
     def _now(self) -> datetime:
         return trusted_now(self.server_time(), self._access.clock())
-
-
-def _cut_off(day: FetchedDay, reach: datetime) -> FetchedDay:
-    """A day whose first part is no longer served: what is missing up to the first row is no gap."""
-    gaps = tuple(gap for gap in day.gaps if gap.first_missing != reach)
-    return replace(day, forgotten=True, gaps=gaps, reason=day.reason or ONLY_NEWEST)

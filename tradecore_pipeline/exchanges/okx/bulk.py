@@ -21,7 +21,7 @@ from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES, Table
 from tradecore_pipeline.domain.time import add_months, day_start, month_range
 from tradecore_pipeline.exchanges.archive import unzip
 from tradecore_pipeline.exchanges.http import Endpoint, HttpClient
-from tradecore_pipeline.exchanges.okx.listing import Listed
+from tradecore_pipeline.exchanges.okx.listing import Subject
 from tradecore_pipeline.exchanges.okx.parse import BulkFile, Swap
 from tradecore_pipeline.exchanges.okx.parse_csv import candles_csv, funding_csv
 from tradecore_pipeline.exchanges.okx.venue import OkxApi
@@ -38,6 +38,7 @@ _PER_LISTING = 9
 day has been seen to leave it out."""
 _KEPT_LISTINGS = 1024
 _KEPT_FILES = 8
+_OKX_HOST = re.compile(r"([a-z0-9-]+\.)+okx\.com")
 _PERIOD = re.compile(r"-(\d{4})-(\d{2})(?:-(\d{2}))?\.zip$")
 
 
@@ -90,49 +91,49 @@ class BulkFiles:
         self._given_up.clear()
         self._listings = Once(keep=_KEPT_LISTINGS)
 
-    def find(self, kind: Kind, listed: Listed, rhythm: str, first: date) -> BulkFile | None:
+    def find(self, kind: Kind, subject: Subject, rhythm: str, first: date) -> BulkFile | None:
         """The file about that day, or the month that begins then; None where OKX lists none.
 
         Raises:
             SourceError: OKX does not answer, or names files that cannot be taken.
         """
-        if period(rhythm, first)[1] > listed.now:
+        if period(rhythm, first)[1] > subject.now:
             return None
         number = first.toordinal() if rhythm == DAILY else first.year * 12 + first.month
         block = number // _PER_LISTING
-        key = f"{kind.label} {listed.swap.inst_id} {rhythm} {block}"
-        return self._listings.get(key, partial(self._list, kind, listed, rhythm, block)).get(first)
+        key = f"{kind.label} {subject.swap.inst_id} {rhythm} {block}"
+        return self._listings.get(key, partial(self._list, kind, subject, rhythm, block)).get(first)
 
-    def piece(self, kind: Kind, listed: Listed, rhythm: str, first: date) -> Piece | None:
+    def piece(self, kind: Kind, subject: Subject, rhythm: str, first: date) -> Piece | None:
         """The parsed file about that day or month; None where OKX lists none.
 
         Raises:
             SourceUnavailableError: the files' host does not answer.
             InvalidDataError: the file is not what its name says.
         """
-        file = self.find(kind, listed, rhythm, first)
+        file = self.find(kind, subject, rhythm, first)
         if file is None:
             return None
         if self._given_up.is_set():
             raise SourceUnavailableError(f"the host of {file.filename} did not answer before: it is not asked again")
-        return self._pieces.get(file.url, partial(self._fetch, kind, listed.swap, rhythm, first, file))
+        return self._pieces.get(file.url, partial(self._fetch, kind, subject.swap, rhythm, first, file))
 
-    def _list(self, kind: Kind, listed: Listed, rhythm: str, block: int) -> dict[date, BulkFile]:
+    def _list(self, kind: Kind, subject: Subject, rhythm: str, block: int) -> dict[date, BulkFile]:
         numbers = (block * _PER_LISTING - 1, (block + 1) * _PER_LISTING - 1)
         days = [date.fromordinal(n) if rhythm == DAILY else date((n - 1) // 12, (n - 1) % 12 + 1, 1) for n in numbers]
         first, last = (period(rhythm, day)[0] for day in days)
         files = self._api.bulk_files(
-            listed.swap, module=kind.module, rhythm=rhythm, first=first, last=min(last, listed.now)
+            subject.swap, module=kind.module, rhythm=rhythm, first=first, last=min(last, subject.now)
         )
         found: dict[date, BulkFile] = {}
         for file in files:
-            about = _about(file, kind, listed.swap, rhythm)
+            about = _about(file, kind, subject.swap, rhythm)
             if about is not None:
                 found[about] = file
         return found
 
     def _fetch(self, kind: Kind, swap: Swap, rhythm: str, first: date, file: BulkFile) -> Piece:
-        endpoint, path = self._address(file)
+        endpoint, path = address(file, api_url=self._api.url)
         try:
             reply = self._http.get(endpoint, path)
         except SourceUnavailableError:
@@ -145,14 +146,20 @@ class BulkFiles:
         digest = hashlib.sha256(reply.body).hexdigest()
         return Piece(rows, f"archive-{rhythm}", endpoint.host, reply.market, (SourceFile(file.url, digest),))
 
-    def _address(self, file: BulkFile) -> tuple[Endpoint, str]:
-        """The file's host and path. What the API names is followed over https only, if the API itself is on https."""
-        parts = urlsplit(file.url)
-        allowed = {"https"} if self._api.url.startswith("https://") else {"https", "http"}
-        if parts.scheme not in allowed or not parts.netloc:
-            raise InvalidDataError(f"OKX names {file.url[:200]!r} as the address of {file.filename}: not followed")
-        query = f"?{parts.query}" if parts.query else ""
-        return Endpoint(f"{parts.scheme}://{parts.netloc}", "TRADECORE_OKX_REST_URL"), parts.path + query
+
+def address(file: BulkFile, *, api_url: str) -> tuple[Endpoint, str]:
+    """The file's host and path. Only the API's own host is followed, and OKX's others over https.
+
+    Raises:
+        InvalidDataError: the file lies elsewhere.
+    """
+    parts = urlsplit(file.url)
+    own = urlsplit(api_url)
+    is_okxs = parts.scheme == "https" and _OKX_HOST.fullmatch(parts.netloc) is not None
+    if (parts.scheme, parts.netloc) != (own.scheme, own.netloc) and not is_okxs:
+        raise InvalidDataError(f"OKX names {file.url[:200]!r} as the address of {file.filename}: not followed")
+    query = f"?{parts.query}" if parts.query else ""
+    return Endpoint(f"{parts.scheme}://{parts.netloc}", "TRADECORE_OKX_REST_URL"), parts.path + query
 
 
 def _about(file: BulkFile, kind: Kind, swap: Swap, rhythm: str) -> date | None:

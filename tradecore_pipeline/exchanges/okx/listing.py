@@ -1,31 +1,35 @@
 """What OKX lists, and since when an instrument has bars."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime
 
 from tradecore_pipeline.domain.errors import SourceError, UsageError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.market_data import FetchedDay, ListedInstrument, ListingStatus
-from tradecore_pipeline.domain.tables import Table
-from tradecore_pipeline.exchanges.okx.paging import newest_key, oldest_key
+from tradecore_pipeline.domain.tables import BARS_1M, Table
+from tradecore_pipeline.domain.time import day_start
+from tradecore_pipeline.exchanges.answers import oldest_key
+from tradecore_pipeline.exchanges.days import empty_day
+from tradecore_pipeline.exchanges.okx.paging import MOMENT, Server
 from tradecore_pipeline.exchanges.okx.parse import Swap
-from tradecore_pipeline.exchanges.okx.venue import NAME, OkxApi, Server
+from tradecore_pipeline.exchanges.okx.venue import NAME, OkxApi
 from tradecore_pipeline.exchanges.once import Once
-from tradecore_pipeline.exchanges.pieces import ONE_DAY, Verdict, assemble, nothing
+from tradecore_pipeline.exchanges.pieces import ONE_DAY
 from tradecore_pipeline.exchanges.suggestions import not_listed
 
-LATE_START = timedelta(days=60)
-"""Bars may begin so long after the listing time that OKX tells."""
+BEFORE_ALL = datetime(2018, 1, 1, tzinfo=UTC)
+"""OKX had no swaps then."""
 _KEPT = 1024
-_OPENED = datetime(2018, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """An instrument and what the server said when the fetch began."""
+class Subject:
+    """An instrument, and what the server said when the fetch began."""
 
     swap: Swap
     server: Server
+    opened: datetime
+    """The first bar's opening; or two days before the first asked day, if that is later."""
 
     @property
     def instrument(self) -> Instrument:
@@ -35,23 +39,22 @@ class Listed:
     def now(self) -> datetime:
         return self.server.now
 
-    @property
-    def last_minute(self) -> datetime:
-        """The end of the last minute that is over."""
-        return self.server.now.replace(second=0, microsecond=0)
+    def before_listing(self, table: Table, day: date) -> FetchedDay | None:
+        """The empty, final day before the first bar; None for later days."""
+        if day_start(day) + ONE_DAY > self.opened:
+            return None
+        reason = f"before listing (first bar {self.opened:%Y-%m-%d %H:%M} UTC)"
+        host, market = self.server.host, self.server.market
+        return empty_day(self.instrument, table, day, host=host, market=market, reason=reason, forgotten=False)
 
 
-class Listings:
+class Swaps:
     """Remembered answers to "what is there" and "since when"."""
 
     def __init__(self, api: OkxApi) -> None:
         self._api = api
-        self._swaps: Once[tuple[Swap, ...]] = Once(keep=1)
+        self._listed: Once[tuple[Swap, ...]] = Once(keep=1)
         self._first_bars: Once[datetime] = Once(keep=_KEPT)
-
-    def swaps(self) -> tuple[Swap, ...]:
-        """Every linear perpetual that OKX lists."""
-        return self._swaps.get("SWAP", self._api.swaps)
 
     def find(self, instrument: Instrument) -> Swap:
         """The instrument in OKX's words.
@@ -62,45 +65,34 @@ class Listings:
         """
         if instrument.exchange != NAME:
             raise UsageError(f"{instrument} is not an instrument of {NAME}")
-        known = {swap.instrument.symbol: swap for swap in self.swaps()}
-        if instrument.symbol not in known:
-            raise not_listed(instrument, instrument.symbol, [swap.instrument for swap in known.values()])
-        return known[instrument.symbol]
+        known = {swap.instrument: swap for swap in self._all()}
+        if instrument not in known:
+            raise not_listed(instrument, instrument.symbol, known)
+        return known[instrument]
 
-    def first_bar(self, listed: Listed) -> datetime:
-        """The first bar's opening.
+    def opened(self, swap: Swap, server: Server, *, since: datetime) -> datetime:
+        """``since``, or the first bar's opening where that lies later.
 
         Raises:
             SourceError: OKX does not answer, or has no bar.
         """
-        return self._first_bars.get(listed.swap.inst_id, lambda: self._ask(listed))
-
-    def before_listing(self, listed: Listed, table: Table, day: datetime) -> FetchedDay | None:
-        """The empty, final day before the first bar; None for later days. Costs nothing long after listing."""
-        told = listed.swap.listed_at
-        if told is not None and day >= told + LATE_START:
-            return None
-        first = self.first_bar(listed)
-        return None if day + ONE_DAY > first else self.empty_before(listed, table, day, first=first)
-
-    def empty_before(self, listed: Listed, table: Table, day: datetime, *, first: datetime) -> FetchedDay:
-        """The empty, final day before ``first``, the first bar."""
-        verdict = Verdict((), complete=True, reason=f"before listing (first bar {first:%Y-%m-%d %H:%M} UTC)")
-        piece = nothing(table, host=listed.server.host, market=listed.server.market)
-        return assemble(listed.instrument, table, day.date(), piece, verdict)
+        if self._api.bars(swap, server).newest_before(since) is not None:
+            return since
+        return self._first_bars.get(swap.inst_id, lambda: self._first_bar(swap, server))
 
     def instruments(self) -> list[ListedInstrument]:
         """What is listed; ``first_day`` is that of the listing time OKX tells, bars may begin later."""
         now = self._api.server().now
-        return [_as_listed(swap, now=now) for swap in self.swaps()]
+        return [_as_listed(swap, now=now) for swap in self._all()]
 
-    def _ask(self, listed: Listed) -> datetime:
-        series = self._api.bars(listed.swap, now=listed.now)
-        newest = newest_key(series, before=listed.last_minute)
-        if newest is None:
-            raise SourceError(f"{NAME} answered without any bar of {listed.instrument.symbol}: try again later")
-        told = listed.swap.listed_at or _OPENED
-        return oldest_key(series, floor=min(told, newest), newest=newest).astimezone(UTC)
+    def _all(self) -> tuple[Swap, ...]:
+        return self._listed.get("SWAP", self._api.swaps)
+
+    def _first_bar(self, swap: Swap, server: Server) -> datetime:
+        series = self._api.bars(swap, server)
+        if series.newest_before(server.now + MOMENT) is None:
+            raise SourceError(f"{NAME} answered without any bar of {swap.instrument.symbol}: try again later")
+        return oldest_key(series.newest_before, series.read, BARS_1M, since=BEFORE_ALL, now=server.now)
 
 
 def _as_listed(swap: Swap, *, now: datetime) -> ListedInstrument:

@@ -6,22 +6,17 @@ page is told by the rows on both of its sides.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pyarrow as pa
 
 from tradecore_pipeline.domain.errors import InvalidDataError, SourceError
-from tradecore_pipeline.domain.market_data import SourceFile
 from tradecore_pipeline.domain.tables import Table
-from tradecore_pipeline.exchanges.pieces import Piece, cut
+from tradecore_pipeline.exchanges.answers import Answer, answer_of, first_key, last_key
+from tradecore_pipeline.exchanges.pieces import nothing
 from tradecore_pipeline.exchanges.rest import Page
 
-REST = "rest"
-ASKED_IN_VAIN = 2
-"""So many answers in a row must lack a row before it counts as missing."""
-MOST_ASKS = 8
-_BEFORE_ALL = datetime(2017, 1, 1, tzinfo=UTC)
-"""OKX had no swaps then."""
+MOMENT = timedelta(milliseconds=1)
 
 
 class TooOldError(SourceError):
@@ -29,10 +24,25 @@ class TooOldError(SourceError):
 
 
 @dataclass(frozen=True, slots=True)
+class Server:
+    """What OKX said of itself when a fetch began."""
+
+    now: datetime
+    host: str
+    market: str
+
+    @property
+    def last_minute(self) -> datetime:
+        """The end of the last minute that is over."""
+        return self.now.replace(second=0, microsecond=0)
+
+
+@dataclass(frozen=True, slots=True)
 class Series:
     """One dataset of one instrument over REST."""
 
     table: Table
+    server: Server
     page_rows: int
     """The most rows of a page."""
     step: timedelta
@@ -40,81 +50,44 @@ class Series:
     ask: Callable[[datetime, int], Page[pa.Table]]
     """The newest rows older than a moment, at most so many, in ascending order."""
 
+    def read(self, start: datetime, end: datetime) -> Answer:
+        """The rows of [start, end), those behind and before it on the same pages, and back to ``start`` in any case."""
+        pages: list[Page[pa.Table]] = []
+        cursor = min(end + self.step, self.server.now + MOMENT)
+        while cursor > start:
+            most = min(self.page_rows, -(-(cursor - start) // self.step) + 1)
+            page = self._older(cursor, rows=most)
+            if page is None:
+                break
+            pages.append(page)
+            cursor = first_key(page.rows, self.table)
+        if not pages:
+            return Answer((nothing(self.table, host=self.server.host, market=self.server.market),), None)
+        return answer_of(pages, self.table, host=self.server.host)
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The rows of a window."""
+    def newest_before(self, moment: datetime) -> datetime | None:
+        """The key of the newest row older than ``moment``; None where there is none, as said twice."""
+        page = self._older(moment, rows=2)
+        return None if page is None else last_key(page.rows, self.table)
 
-    piece: Piece
-    oldest: datetime | None
-    """The oldest row OKX has at all, where the window reaches back that far; else None."""
-    reached_end: bool
-    """OKX has nothing older than the window's rows."""
+    def seen_since(self, moment: datetime) -> datetime | None:
+        """The newest key of all, if it is not before ``moment``; a series that is asked for this has rows.
 
+        Raises:
+            InvalidDataError: it has none.
+        """
+        newest = self.newest_before(self.server.now + MOMENT)
+        if newest is None:
+            raise InvalidDataError(f"{self.server.host} shows no {self.table.name} at all: try again later")
+        return newest if newest >= moment else None
 
-def older(series: Series, end: datetime, *, rows: int) -> Page[pa.Table] | None:
-    """The newest rows older than ``end``; None where there are none, as said twice or by refusing so old a request."""
-    for _ in range(2):
-        try:
-            page = series.ask(end, rows)
-        except TooOldError:
-            return None
-        if page.rows.num_rows:
-            return page
-    return None
-
-
-def read(series: Series, *, start: datetime, end: datetime, host: str, market: str) -> Answer:
-    """The rows in [start, end); ``host`` and ``market`` are those of an answer without rows."""
-    pages: list[pa.Table] = []
-    files: list[SourceFile] = []
-    cursor, reached_end = end, False
-    while cursor > start:
-        most = min(series.page_rows, -(-(cursor - start) // series.step) + 1)
-        page = older(series, cursor, rows=most)
-        if page is None:
-            reached_end = True
-            break
-        market = page.market
-        pages.append(page.rows)
-        files.append(SourceFile(page.url, ""))
-        cursor = first_key(series.table, page.rows)
-    rows = pa.concat_tables(reversed(pages)) if pages else series.table.schema.empty_table()
-    piece = Piece(rows, REST if pages else "none", host, market, tuple(files))
-    oldest = first_key(series.table, rows) if reached_end and pages else None
-    return Answer(cut(piece, series.table, start=start, end=end), oldest, reached_end)
-
-
-def newest_key(series: Series, *, before: datetime) -> datetime | None:
-    """The key of the newest row older than ``before``; None where there is none."""
-    page = older(series, before, rows=2)
-    return None if page is None else page.rows.column(series.table.key)[-1].as_py()
-
-
-def oldest_key(series: Series, *, floor: datetime, newest: datetime) -> datetime:
-    """The oldest row's key, found by halving: ``floor`` is a guess from below, ``newest`` some row's key.
-
-    Raises:
-        InvalidDataError: the exchange contradicts itself.
-    """
-    reach = series.page_rows * series.step
-    if older(series, floor, rows=series.page_rows) is not None:
-        floor = _BEFORE_ALL
-    known, probe = newest, floor + reach
-    while True:
-        probe = min(probe, known)
-        page = older(series, probe, rows=series.page_rows)
-        if page is not None:
-            known = first_key(series.table, page.rows)
-        elif probe == known:
-            return known
-        else:
-            floor = probe
-        if known < floor:
-            raise InvalidDataError(f"OKX contradicts itself about its oldest {series.table.name}: try again later")
-        probe = known if known - floor <= reach else floor + (known - floor) / 2
-
-
-def first_key(table: Table, rows: pa.Table) -> datetime:
-    """The first row's key."""
-    return rows.column(table.key)[0].as_py()
+    def _older(self, end: datetime, *, rows: int) -> Page[pa.Table] | None:
+        """The newest rows older than ``end``; None where there are none, as said twice or by a refusal."""
+        for _ in range(2):
+            try:
+                page = self.ask(end, rows)
+            except TooOldError:
+                return None
+            if page.rows.num_rows:
+                return page
+        return None

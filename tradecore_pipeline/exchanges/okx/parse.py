@@ -1,6 +1,5 @@
 """OKX's REST payloads as rows of domain tables. Pure: decoded JSON in, validated rows out, sorted by unique keys."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,11 +9,11 @@ import pyarrow as pa
 
 from tradecore_pipeline.domain.errors import InvalidDataError, UsageError
 from tradecore_pipeline.domain.instruments import Instrument
-from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES, OPEN_INTEREST, PRICE
-from tradecore_pipeline.exchanges.okx.rows import amounts, stamps, table_of, typed
+from tradecore_pipeline.domain.tables import BARS_1M, OPEN_INTEREST, PRICE
+from tradecore_pipeline.exchanges.okx.volumes import amounts
+from tradecore_pipeline.exchanges.payloads import numbers, rows_of, settlements, stamps
 
 _CANDLE_FIELDS = 9
-_MINUTE_MS = 60_000
 _CONTRACT = pa.decimal128(38, 12)
 _STATES_BEFORE_TRADING = frozenset({"preopen", "test"})
 
@@ -64,10 +63,10 @@ def candles_json(payload: Any, *, contract_base: Decimal, name: str) -> pa.Table
     rows = [row for row in _arrays(payload, _CANDLE_FIELDS, name=name) if row[8] == "1"]
     keys, first, high, low, last, contracts, coins, quotes = ([row[index] for row in rows] for index in range(8))
     prices = {"open": first, "high": high, "low": low, "close": last}
-    columns = {column: typed(values, PRICE, name=name) for column, values in prices.items()}
-    volumes = (typed(values, pa.float64(), name=name) for values in (contracts, coins, quotes))
+    columns = {column: numbers(values, PRICE, name=name) for column, values in prices.items()}
+    volumes = (numbers(values, pa.float64(), name=name) for values in (contracts, coins, quotes))
     columns["volume"], columns["quote_volume"] = amounts(*volumes, contract_base=contract_base)
-    return table_of(BARS_1M, columns | {"ts_open": stamps(keys, name=name)}, name=name)
+    return rows_of(BARS_1M, columns | {"ts_open": stamps(keys, name=name)}, name=name)
 
 
 def funding_json(payload: Any, *, inst_id: str, name: str) -> pa.Table:
@@ -84,20 +83,8 @@ def funding_json(payload: Any, *, inst_id: str, name: str) -> pa.Table:
     rates = [row.get("realizedRate") or row["fundingRate"] for row in rows]
     if any(type(rate) is not str for rate in rates):
         raise InvalidDataError(f"{name}: realizedRate is not text")
-    return settlements(stamps([row["fundingTime"] for row in rows], name=name), rates, name=name)
-
-
-def settlements(times: pa.Array, rates: Sequence[str | None] | pa.ChunkedArray, *, name: str) -> pa.Table:
-    """Settlements put on the minute that they are stamped a little after, without intervals."""
-    milliseconds = times.cast(pa.int64()).to_numpy(zero_copy_only=False)
-    minutes = pa.array(milliseconds - milliseconds % _MINUTE_MS, type=pa.int64())
-    columns = {"ts_settle": stamps_of(minutes), "funding_rate": typed(rates, pa.float64(), name=name)}
-    return table_of(FUNDING_RATES, columns, name=name)
-
-
-def stamps_of(milliseconds: pa.Array) -> pa.Array:
-    """Epoch milliseconds as a key column."""
-    return milliseconds.cast(FUNDING_RATES.schema.field("ts_settle").type)
+    moments = stamps([row["fundingTime"] for row in rows], name=name)
+    return settlements(moments, numbers(rates, pa.float64(), name=name), name=name)
 
 
 def open_interest_json(payload: Any, *, name: str) -> pa.Table:
@@ -110,10 +97,10 @@ def open_interest_json(payload: Any, *, name: str) -> pa.Table:
     keys, _, coins, dollars = ([row[index] for row in rows] for index in range(4))
     columns = {
         "ts_event": stamps(keys, name=name),
-        "open_interest_base": typed(coins, pa.float64(), name=name),
-        "open_interest_usd": typed([text or None for text in dollars], pa.float64(), name=name),
+        "open_interest_base": numbers(coins, pa.float64(), name=name),
+        "open_interest_usd": numbers([text or None for text in dollars], pa.float64(), name=name),
     }
-    return table_of(OPEN_INTEREST, columns, name=name)
+    return rows_of(OPEN_INTEREST, columns, name=name)
 
 
 def swaps_json(payload: Any, *, name: str) -> tuple[Swap, ...]:
@@ -138,7 +125,7 @@ def _swap(row: dict[str, str], *, name: str) -> Swap | None:
         instrument = Instrument.parse(f"okx:{base}/{quote}:{quote}")
     except UsageError:
         return None
-    size, multiplier = typed([row["ctVal"], row["ctMult"] or "1"], _CONTRACT, name=name).to_pylist()
+    size, multiplier = numbers([row["ctVal"], row["ctMult"] or "1"], _CONTRACT, name=name).to_pylist()
     contract_base = Decimal(size) * Decimal(multiplier)
     if contract_base <= 0:
         raise InvalidDataError(f"{name}: a contract of {row['instId']} holds {row['ctVal']} x {row['ctMult']} coins")

@@ -11,8 +11,8 @@ import pyarrow.csv as pa_csv
 
 from tradecore_pipeline.domain.errors import InvalidDataError
 from tradecore_pipeline.domain.tables import BARS_1M, PRICE
-from tradecore_pipeline.exchanges.okx.parse import settlements
-from tradecore_pipeline.exchanges.okx.rows import amounts, pc, stamps, table_of, typed
+from tradecore_pipeline.exchanges.okx.volumes import amounts, pc
+from tradecore_pipeline.exchanges.payloads import numbers, rows_of, settlements, stamps
 
 CANDLE_COLUMNS = (
     "instrument_name",
@@ -41,10 +41,10 @@ def candles_csv(csv: bytes, *, inst_id: str, contract_base: Decimal, name: str) 
     """
     raw = _read(csv, CANDLE_COLUMNS, inst_id=inst_id, name=name)
     raw = raw.filter(pc.equal(raw.column("confirm"), "1"))
-    columns = {column: typed(raw.column(column), PRICE, name=name) for column in _PRICES}
-    volumes = (typed(raw.column(column), pa.float64(), name=name) for column in ("vol", "vol_ccy", "vol_quote"))
+    columns = {column: numbers(raw.column(column), PRICE, name=name) for column in _PRICES}
+    volumes = (numbers(raw.column(column), pa.float64(), name=name) for column in ("vol", "vol_ccy", "vol_quote"))
     columns["volume"], columns["quote_volume"] = amounts(*volumes, contract_base=contract_base)
-    return table_of(BARS_1M, columns | {"ts_open": stamps(raw.column("open_time"), name=name)}, name=name)
+    return rows_of(BARS_1M, columns | {"ts_open": stamps(raw.column("open_time"), name=name)}, name=name)
 
 
 def funding_csv(csv: bytes, *, inst_id: str, name: str) -> pa.Table:
@@ -54,7 +54,8 @@ def funding_csv(csv: bytes, *, inst_id: str, name: str) -> pa.Table:
         InvalidDataError: malformed, of another instrument, or rows must not be stored.
     """
     raw = _read(csv, FUNDING_COLUMNS, inst_id=inst_id, name=name)
-    return settlements(stamps(raw.column("funding_time"), name=name), raw.column("funding_rate"), name=name)
+    moments = stamps(raw.column("funding_time"), name=name)
+    return settlements(moments, numbers(raw.column("funding_rate"), pa.float64(), name=name), name=name)
 
 
 def _read(csv: bytes, columns: tuple[str, ...], *, inst_id: str, name: str) -> pa.Table:

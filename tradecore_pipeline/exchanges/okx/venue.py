@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -12,7 +11,7 @@ import pyarrow as pa
 from tradecore_pipeline.domain.errors import InvalidDataError, SourceUnavailableError, TradecoreError
 from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES, OPEN_INTEREST
 from tradecore_pipeline.exchanges.budget import Limit
-from tradecore_pipeline.exchanges.okx.paging import Series, TooOldError
+from tradecore_pipeline.exchanges.okx.paging import MOMENT, Series, Server, TooOldError
 from tradecore_pipeline.exchanges.okx.parse import (
     BulkFile,
     Swap,
@@ -70,15 +69,6 @@ VENUE = Venue(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """What OKX said of itself when a fetch began."""
-
-    now: datetime
-    host: str
-    market: str
-
-
 class OkxApi:
     """The requests, each parsed and its window checked."""
 
@@ -125,31 +115,31 @@ class OkxApi:
         )
         return list(page.rows)
 
-    def bars(self, swap: Swap, *, now: datetime) -> Series:
-        """1-minute bars, closed ones only. ``now`` is the server's."""
+    def bars(self, swap: Swap, server: Server) -> Series:
+        """1-minute bars, closed ones only."""
         parse = partial(candles_json, contract_base=swap.contract_base, name="OKX candles")
 
         def ask_by(method: str, bucket: str, end: datetime, limit: int) -> Page[pa.Table]:
             params = {"instId": swap.inst_id, "bar": "1m", "limit": limit, "after": _ms(end)}
-            checked = _before(parse, BARS_1M.key, end=end, known=now - _MINUTE)
+            checked = _before(parse, BARS_1M.key, end=end, known=server.now - _MINUTE)
             return self._connection.call(method, params, checked, bucket=bucket, weight=1, subject=swap.inst_id)
 
         def ask(end: datetime, limit: int) -> Page[pa.Table]:
-            if end >= now - _RECENT:
+            if end >= server.now - _RECENT:
                 page = ask_by("publicGetMarketCandles", "candles", end, limit)
                 if page.rows.num_rows:
                     return page
             return ask_by("publicGetMarketHistoryCandles", "history-candles", end, limit)
 
-        return Series(BARS_1M, BARS_PER_PAGE, _MINUTE, ask)
+        return Series(BARS_1M, server, BARS_PER_PAGE, _MINUTE, ask)
 
-    def funding(self, swap: Swap, *, now: datetime) -> Series:
-        """Settlements up to ``now``, as far back as REST keeps them, without intervals."""
+    def funding(self, swap: Swap, server: Server) -> Series:
+        """Settlements up to the server's present, as far back as REST keeps them, without intervals."""
         parse = partial(funding_json, inst_id=swap.inst_id, name="OKX funding-rate-history")
 
         def ask(end: datetime, limit: int) -> Page[pa.Table]:
             params = {"instId": swap.inst_id, "limit": limit, "after": _ms(end)}
-            checked = _before(parse, FUNDING_RATES.key, end=end, known=now)
+            checked = _before(parse, FUNDING_RATES.key, end=end, known=server.now)
             return self._connection.call(
                 "publicGetPublicFundingRateHistory",
                 params,
@@ -159,16 +149,16 @@ class OkxApi:
                 subject=swap.inst_id,
             )
 
-        return Series(FUNDING_RATES, FUNDING_PER_PAGE, timedelta(hours=1), ask)
+        return Series(FUNDING_RATES, server, FUNDING_PER_PAGE, timedelta(hours=1), ask)
 
-    def open_interest(self, swap: Swap, *, now: datetime) -> Series:
-        """Five-minute snapshots up to ``now``, as far back as the server keeps them."""
+    def open_interest(self, swap: Swap, server: Server) -> Series:
+        """Five-minute snapshots up to the server's present, as far back as the server keeps them."""
         parse = partial(open_interest_json, name="OKX open-interest-history")
 
         def ask(end: datetime, limit: int) -> Page[pa.Table]:
             # A millisecond less: whether the bound itself belongs to the answer is not documented.
-            params = {"instId": swap.inst_id, "period": "5m", "limit": limit, "end": _ms(end) - 1}
-            checked = _before(parse, OPEN_INTEREST.key, end=end, known=now)
+            params = {"instId": swap.inst_id, "period": "5m", "limit": limit, "end": _ms(end - MOMENT)}
+            checked = _before(parse, OPEN_INTEREST.key, end=end, known=server.now)
             return self._connection.call(
                 "publicGetRubikStatContractsOpenInterestHistory",
                 params,
@@ -178,7 +168,7 @@ class OkxApi:
                 subject=swap.inst_id,
             )
 
-        return Series(OPEN_INTEREST, OPEN_INTEREST_PER_PAGE, timedelta(minutes=5), ask)
+        return Series(OPEN_INTEREST, server, OPEN_INTEREST_PER_PAGE, timedelta(minutes=5), ask)
 
 
 def _before(parse: Callable[[Any], pa.Table], key: str, *, end: datetime, known: datetime) -> Callable[[Any], pa.Table]:
