@@ -34,7 +34,6 @@ def test_whatever_exchanges_do_no_wrong_row_is_ever_final(
     assert scenario.run().faults == []
 
 
-@pytest.mark.xfail(reason="binance/bars.py takes a page beyond the window for proof of a hole, before it asked twice")
 def test_a_cursor_that_is_ignored_once_on_two_pages_makes_no_gap(faulty: tuple[str, Truth], tmp_path: Path) -> None:
     url, truth = faulty
     day = date(2025, 2, 13)

@@ -1,7 +1,9 @@
 """Commands that keep market data up to date and honest: update, repair, verify, instruments."""
 
+import time
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
+from uuid import uuid4
 
 import typer
 
@@ -12,18 +14,18 @@ from tradecore_pipeline.cli.work import (
     DatasetsOption,
     check_market,
     chosen_datasets,
-    ingest,
     load_settings,
     requested_days,
 )
 from tradecore_pipeline.domain.errors import MissingInputError, UsageError
 from tradecore_pipeline.domain.instruments import EXCHANGES, Instrument
 from tradecore_pipeline.domain.tables import MARKET_DATA
-from tradecore_pipeline.domain.time import day_range, parse_day
+from tradecore_pipeline.domain.time import parse_day
 from tradecore_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from tradecore_pipeline.defs.ingestion import Verified
+    from tradecore_pipeline.defs.updating import Update
 
 OneInstrument = Annotated[
     str, typer.Argument(metavar="[INSTRUMENT]", help="exchange:SYMBOL; by default all configured ones.")
@@ -35,28 +37,53 @@ def update(instrument: OneInstrument = "", *, archive_only: ArchiveOnlyFlag = Fa
     """Fetch what is new: from the oldest day that is not complete to today, as the hourly schedule does."""
     settings = load_settings(archive_only=archive_only)
     chosen = _instruments(settings, instrument)
+    began = time.monotonic()
     with Session(settings) as session:
-        result = {str(one): _update(session, one) for one in chosen}
-    for name, row in result.items():
-        note(f"{name}: {row['fetched']} days fetched, from {row['from']} on")
+        for exchange in {one.exchange for one in chosen}:
+            check_market(session, exchange)
+        done = _updates(session, chosen)
     if json:
-        print_json({"instruments": result, "seconds": session.seconds.get("market_data", 0.0)})
-
-
-def _update(session: Session, instrument: Instrument) -> dict[str, Any]:
-    from tradecore_pipeline.defs.automation import oldest_incomplete_day  # noqa: PLC0415 (Dagster takes a second)
-    from tradecore_pipeline.defs.ingestion import last_listed_day  # noqa: PLC0415 (as above)
-
-    today = session.adapters.present(instrument.exchange).date()
-    first = oldest_incomplete_day(session.adapters, instrument, today)
-    if first is None:
-        raise MissingInputError(
-            f"{instrument} has no days yet: say since when, with tradecore backfill {instrument} --from YYYY-MM-DD"
+        print_json(
+            {"instruments": {str(one.instrument): _told(one) for one in done}, "seconds": time.monotonic() - began}
         )
-    days = list(day_range(first, last_listed_day(session.adapters, instrument, today)))
-    names = chosen_datasets(session.settings, instrument, "")
-    rows = {name: ingest(session, instrument, name, days) for name in names}
-    return {"from": first, "fetched": sum(row["fetched"] for row in rows.values()), "datasets": rows}
+    for one in done:
+        for error in one.errors:
+            raise error
+
+
+def _updates(session: Session, chosen: list[Instrument]) -> "list[Update]":
+    from tradecore_pipeline.defs.updating import updates  # noqa: PLC0415 (Dagster takes a second to import)
+
+    done: list[Update] = []
+    for one in updates(session.adapters, session.instance, chosen, launch=f"update-{uuid4()}"):
+        if one.first is None:
+            note(
+                f"{one.instrument} has no days yet: say since when, with tradecore backfill {one.instrument} --from ..."
+            )
+            continue
+        done.append(one)
+        note(f"{one.instrument}: {_told(one)['fetched']} days fetched, from {one.first} on")
+    if not done:
+        raise MissingInputError("there is nothing to update: tradecore backfill INSTRUMENT --from YYYY-MM-DD begins")
+    return done
+
+
+def _told(one: "Update") -> dict[str, Any]:
+    fetched = [entry for entries in one.entries.values() for entry in entries if entry.launch.startswith("update-")]
+    return {
+        "from": one.first,
+        "fetched": len(fetched),
+        "datasets": {
+            name: {
+                "days": len(entries),
+                "rows": sum(entry.rows for entry in entries),
+                "missing": sum(entry.missing for entry in entries),
+                "incomplete": len([entry for entry in entries if not entry.complete]),
+            }
+            for name, entries in one.entries.items()
+        },
+        "errors": [str(error) for error in one.errors],
+    }
 
 
 def repair(instrument: OneInstrument = "", *, archive_only: ArchiveOnlyFlag = False, json: JsonFlag = False) -> None:

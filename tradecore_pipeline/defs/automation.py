@@ -87,7 +87,7 @@ def hourly_request(
     last = min(ingestion.last_listed_day(adapters, instrument, today), first + _most_days(adapters))
     if first > last:
         return dg.SkipReason(f"{instrument} was delisted on {last} and has all its days")
-    ingested = [ingestion.asset_key(table.name) for table in _datasets(adapters, instrument)]
+    ingested = [ingestion.asset_key(table.name) for table in datasets(adapters, instrument)]
     assets = list(ingested)
     for timeframe in adapters.settings.parsed_timeframes:
         assets += [features.asset_key(timeframe, name) for name in (BARS.name, feature_days.FEATURES.name)]
@@ -108,7 +108,7 @@ def _most_days(adapters: Adapters) -> timedelta:
 def oldest_incomplete_day(adapters: Adapters, instrument: Instrument, today: date) -> date | None:
     """The first day since ingestion began that a dataset of the instrument lacks; None if nothing was ever ingested."""
     begun = [
-        entries for t in _datasets(adapters, instrument) if (entries := adapters.ledger.entries(t.name, instrument))
+        entries for t in datasets(adapters, instrument) if (entries := adapters.ledger.entries(t.name, instrument))
     ]
     return min((_first_incomplete(entries, today) for entries in begun), default=None)
 
@@ -118,7 +118,8 @@ def _first_incomplete(entries: Sequence[LedgerEntry], today: date) -> date:
     return next((day for day in day_range(entries[0].day, today) if day not in complete), today)
 
 
-def _datasets(adapters: Adapters, instrument: Instrument) -> list[Table]:
+def datasets(adapters: Adapters, instrument: Instrument) -> list[Table]:
+    """The tables that are kept up to date for ``instrument``."""
     return [table for table in offered(instrument) if table.name in adapters.settings.datasets]
 
 

@@ -45,6 +45,7 @@ def test_update_goes_on_where_the_days_end(four: Settings) -> None:
     refused = tradecore(four, "update", name)
     assert refused.code == 1
     assert f"{name} has no days yet: say since when" in refused.err
+    assert "there is nothing to update" in refused.err
     tradecore(four, "backfill", name, *DAYS)
     outcome = tradecore(four, "update", name, "--json")
     assert outcome.code == 0, outcome.err

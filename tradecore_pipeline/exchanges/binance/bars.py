@@ -10,6 +10,7 @@ from tradecore_pipeline.domain.errors import InvalidDataError, SourceError
 from tradecore_pipeline.domain.market_data import FetchedDay, Gap
 from tradecore_pipeline.domain.tables import Table
 from tradecore_pipeline.domain.time import MINUTES_PER_DAY, add_months, day_start, month_of
+from tradecore_pipeline.exchanges.answers import ASKED_IN_VAIN, MOST_ASKS
 from tradecore_pipeline.exchanges.binance import forward
 from tradecore_pipeline.exchanges.binance.files import BinanceFiles, Found, consulted, remarked, spared
 from tradecore_pipeline.exchanges.binance.listing import Beginnings, doubt
@@ -131,10 +132,14 @@ class BarsRoute:
         """The piece with what REST adds. What stays missing is asked for twice, and a silence to the end checked."""
         piece = archived or self._beginnings.no_rows(listed, self._table)
         seen_until: datetime | None = None
-        for _ in range(2):
+        asked: tuple[Gap, ...] = ()
+        for count in range(MOST_ASKS):
             gaps = _gaps(piece, self._table, start=start, end=closed_until)
             if not gaps:
                 return piece, seen_until
+            if count >= ASKED_IN_VAIN and gaps == asked:
+                break
+            asked = gaps
             first, after = gaps[0].first_missing, gaps[-1].last_missing + _MINUTE
             answer = forward.bars(self._rest, listed, self._table, start=first, end=after)
             piece = merge(piece, answer.piece, self._table)

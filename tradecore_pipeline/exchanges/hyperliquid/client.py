@@ -38,6 +38,8 @@ NO_HISTORY = "not published: HyperLiquid keeps no open-interest history; days ar
 RECORDED = "day not over (recorded)"
 _MINUTE = timedelta(minutes=1)
 _KEPT = 4096
+_AT_THE_EDGE = 200
+"""Candles that may be forgotten while a day is fetched, with room to spare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class HyperliquidExchange:
         return _Subject(instrument, coin, table, now, first - SETTLEMENT, first, self._rest.server_time().market)
 
     def _bars(self, subject: _Subject, days: Sequence[date]) -> Iterator[FetchedDay]:
-        reach = self._reach(subject.instrument, subject.now) if days else subject.now
+        reach = self._reach_of(subject, day_start(days[0])) if days else subject.now
         gone = [day for day in days if day_start(day) + ONE_DAY <= reach]
         yield from (self._empty(subject, day, ONLY_NEWEST, forgotten=True) for day in gone)
         served = days[len(gone) :]
@@ -167,6 +169,12 @@ class HyperliquidExchange:
             piece = nothing(OPEN_INTEREST, host=whole.host, market=whole.market)
         verdict = Verdict((), complete=False, reason=RECORDED)
         return replace(assemble(subject.instrument, OPEN_INTEREST, day, piece, verdict), forgotten=True)
+
+    def _reach_of(self, subject: _Subject, start: datetime) -> datetime:
+        """The oldest bar that is still served, as far as bars from ``start`` on are concerned."""
+        # Well inside what is always served there is nothing to find out, and asking costs half a minute's budget.
+        sure = subject.first_settlement <= start and start >= subject.now - (MAX_CANDLES - _AT_THE_EDGE) * _MINUTE
+        return start if sure else self._reach(subject.instrument, subject.now)
 
     def _reach(self, instrument: Instrument, now: datetime) -> datetime:
         """The oldest bar that is still served. Asked twice: a short answer would make days look forgotten."""
