@@ -83,10 +83,19 @@ def store_day(
         if old is not None:
             entry = _again(entry, old, now=now) if same else replace(entry, previous=_previous(old, entry))
         if found is not None and found.complete and same and forgotten:
-            entry = found
+            entry = _with_files(ledger, found, fetched)
         else:
             _publish(lake, ledger, entry, old, rows=None if same else encoded)
     Failures(lake.layout).clear(fetched.dataset, fetched.instrument, fetched.day)
+    return entry
+
+
+def _with_files(ledger: Ledger, found: LedgerEntry, fetched: FetchedDay) -> LedgerEntry:
+    """The entry of a day that stays as it is; one without rows remembers the files that were looked into in vain."""
+    if found.rows or not set(fetched.files) - set(found.files):
+        return found
+    entry = replace(found, files=fetched.files)
+    ledger.record(entry)
     return entry
 
 

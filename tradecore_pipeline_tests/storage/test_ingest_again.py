@@ -307,3 +307,11 @@ def test_a_refused_day_keeps_its_failure(lake: Lake, ledger: Ledger, layout: Lay
     with pytest.raises(InvalidDataError):
         _store(lake, ledger, fetched(twice))
     assert Failures(layout).get(BARS_1M.name, BTC, DAY) is not None
+
+
+def test_a_day_without_rows_remembers_the_files_that_were_looked_into(lake: Lake, ledger: Ledger) -> None:
+    empty = replace(_nothing(), complete=True, files=())
+    _store(lake, ledger, empty)
+    looked = (SourceFile("archive/day.zip", "abc"),)
+    entry = _store(lake, ledger, replace(empty, files=looked), now=NOW + HOUR, launch="b")
+    assert (entry.files, entry.ingested_at, entry.launch) == (looked, NOW, "a")
