@@ -37,9 +37,9 @@ LYING = {"missing_rows", "short_csv", "empty_page"}
 RESTATING = "restated_row"
 
 _ARGUMENTS: Mapping[str, Sequence[float]] = {
-    "http_429": (0.0,),
-    "rate_limited": (0.0,),
-    "http_418": (0.0,),
+    "http_429": (1.0,),
+    "rate_limited": (1.0,),
+    "http_418": (1.0,),
     "stall": (1.5,),
     "clock_skew": (3600.0, -3600.0, 200.0, 3 * 86_400.0, -2 * 86_400.0),
     "missing_rows": (1.0, 3.0, 40.0),
