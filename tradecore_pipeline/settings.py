@@ -75,6 +75,8 @@ Positive = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)]
 Windows = Annotated[dict[str, Positive], NoDecode, BeforeValidator(_table)]
 
+_NOT_IN_HOMES = set("?%*[]")
+"""What SQLite's addresses and DuckDB's file patterns take for something else."""
 _MOST_WINDOW_BARS = 1_000_000
 _WINDOW_BARS = {"5m": 25_920, "15m": 17_280, "30m": 8_640, "1h": 4_320, "4h": 2_190, "1d": 730}
 """Training windows: half a year at 1h (the measured default), shorter in time below, longer above."""
@@ -117,7 +119,7 @@ class Settings(BaseSettings):
     budget_dir: Path | None = None
     """Where those processes keep count, for all homes together, since exchanges count by address; by default a folder
     of this user in the system's temporary one."""
-    http_timeout_seconds: Positive = 20
+    http_timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = 20
     """Seconds without an answer after which a request is given up."""
     http_retries: Positive = 4
     """How often a failed request is tried again, with growing pauses."""
@@ -210,9 +212,12 @@ class Settings(BaseSettings):
     @classmethod
     def _check_home(cls, value: Path) -> Path:
         try:
-            return value.expanduser().resolve()
+            home = value.expanduser().resolve()
         except (RuntimeError, OSError) as error:  # a user who does not exist, a loop of links
             raise ValueError(f"{value} is no folder: {error}") from error
+        if forbidden := sorted(set(str(home)) & _NOT_IN_HOMES):
+            raise ValueError(f"{home} holds {' '.join(forbidden)}, which databases misread: choose another folder")
+        return home
 
     @classmethod
     def settings_customise_sources(

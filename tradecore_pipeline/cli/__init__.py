@@ -16,6 +16,7 @@ from tradecore_pipeline.domain.errors import TradecoreError, UsageError
 
 _INTERRUPTED = 130
 _SOON_SECONDS = 0.02
+_LONGEST_COMPLAINT = 1_000
 _NO_ROOM = re.compile("disk is full|disk I/O error")
 
 
@@ -85,5 +86,8 @@ def _say_interrupted() -> int:
 
 
 def _complain(message: object, code: int) -> int:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"tradecore: {message}", markup=False)
+    # What a server or a file said may hold anything: one line of a length that a person reads.
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(message)).split())
+    shown = text if len(text) <= _LONGEST_COMPLAINT else f"{text[:_LONGEST_COMPLAINT]}..."
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"tradecore: {shown}", markup=False)
     return code

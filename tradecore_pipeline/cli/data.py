@@ -60,7 +60,7 @@ def coverage(
     rows = [
         {name: getattr(row, name) for name in (*_COVERAGE_COLUMNS, *_STATE_COLUMNS)}
         for row in coverage_rows(Ledger(layout), settings.parsed_instruments)
-        if row.dataset in settings.datasets or row.days or row.failed_days
+        if row.dataset in settings.datasets or row.days or row.failed_days or row.incomplete_days
     ]
     if html or out is not None:
         page = write_coverage_report(layout, settings.parsed_instruments, generated_at=utc_now(), path=out)

@@ -126,6 +126,8 @@ def verify(
     with Session(settings) as session:
         check_market(session, which.exchange)
         report = {name: _verify(session, which, name, days) for name in names}
+    if not any(report.values()):
+        raise MissingInputError(f"nothing of {which} is stored from {first} to {last}: tradecore backfill fetches it")
     differing = [row for rows in report.values() for row in rows if row["differs"]]
     for name, rows in report.items():
         note(f"{name}: {len(rows)} stored days compared, {sum(bool(r['differs']) for r in rows)} differ")
@@ -150,7 +152,7 @@ def _verified(dataset: str, one: "Verified") -> dict[str, Any]:
         "day": one.entry.day,
         "stored_from": one.entry.source,
         "asked": one.source,
-        "differs": "" if one.difference is None else str(one.difference),
+        "differs": one.difference,
     }
 
 

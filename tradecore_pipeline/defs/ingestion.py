@@ -10,13 +10,13 @@ import dagster as dg
 import pyarrow.compute
 
 from tradecore_pipeline.defs.resources import Adapters
-from tradecore_pipeline.domain.errors import SourceError, SourceUnavailableError
+from tradecore_pipeline.domain.errors import InvalidDataError, SourceError, SourceUnavailableError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.market_data import FetchedDay, HeldDay, ListingStatus
 from tradecore_pipeline.domain.tables import Table
 from tradecore_pipeline.domain.time import Clock
 from tradecore_pipeline.exchanges.prefetch import prefetch
-from tradecore_pipeline.storage.differences import Difference, differences
+from tradecore_pipeline.storage.differences import differences
 from tradecore_pipeline.storage.encoding import encode_day
 from tradecore_pipeline.storage.ingest import store_day
 from tradecore_pipeline.storage.lake import Lake
@@ -154,7 +154,10 @@ def _timed(fetched: Iterable[FetchedDay]) -> Iterator[tuple[FetchedDay, float]]:
 
 def last_listed_day(adapters: Adapters, instrument: Instrument, today: date) -> date:
     """``today``, or the day after which a delisted instrument has nothing more, as far as listings were kept."""
-    known = {one.instrument: one for one in adapters.listings.get(instrument.exchange)}
+    try:
+        known = {one.instrument: one for one in adapters.listings.get(instrument.exchange)}
+    except InvalidDataError:  # `tradecore instruments` says what to do about a damaged file: updates do not need it
+        return today
     listed = known.get(instrument)
     if listed is None or listed.status is not ListingStatus.DELISTED or listed.last_day is None:
         return today
@@ -198,25 +201,34 @@ class Verified:
     """A stored day beside what its source says now."""
 
     entry: LedgerEntry
-    difference: Difference | None
-    """None where every byte would be the same."""
+    difference: str
+    """How the rows differ; empty where they are the same."""
     source: str
+    """Where the rows were taken from this time; empty for a file that cannot be compared."""
 
 
 def verify_days(adapters: Adapters, table: Table, instrument: Instrument, days: Sequence[date]) -> Iterator[Verified]:
-    """Fetch the stored ones of ``days`` again and compare; nothing is written.
+    """Compare the stored ones of ``days`` with their ledger, then with what their source says now; writes nothing.
 
     Raises:
         SourceError: the source does not hand a day over.
     """
     entries = {entry.day: entry for entry in intact_entries(adapters, table, instrument, days)}
-    exchange = adapters.exchange(instrument.exchange)
-    for fetched in exchange.fetch_days(table.name, instrument, list(entries)):
+    for day in days:
+        entry = adapters.ledger.get(table.name, instrument, day)
+        if entry is not None and day not in entries:
+            yield Verified(entry, "the stored file is lost, or not what its ledger says: tradecore repair", "")
+    for fetched in adapters.exchange(instrument.exchange).fetch_days(table.name, instrument, list(entries)):
         entry = entries[fetched.day]
-        same = encode_day(table, fetched.day, fetched.rows).sha256 == entry.sha256
-        stored = None if same else adapters.lake.rows(table, instrument, fetched.day)
-        if stored is not None and fetched.forgotten:  # rows that it no longer serves were not taken back
-            shown = pc.is_in(stored.column(table.key), value_set=fetched.rows.column(table.key))
-            stored = stored.filter(shown)
-        difference = None if stored is None else differences(table, stored, fetched.rows)
-        yield Verified(entry, difference or None, fetched.source)
+        yield Verified(entry, _difference(adapters, table, fetched, entry), fetched.source)
+
+
+def _difference(adapters: Adapters, table: Table, fetched: FetchedDay, entry: LedgerEntry) -> str:
+    """How what was fetched differs from what is stored; empty where it does not."""
+    if encode_day(table, fetched.day, fetched.rows).sha256 == entry.sha256:
+        return ""
+    stored = adapters.lake.rows(table, entry.instrument, fetched.day)
+    if fetched.forgotten:  # rows that the source no longer serves were not taken back
+        shown = pc.is_in(stored.column(table.key), value_set=fetched.rows.column(table.key))
+        stored = stored.filter(shown)
+    return str(differences(table, stored, fetched.rows))

@@ -153,7 +153,7 @@ class RestConnection:
             finally:
                 self._report(client, bucket)
             try:
-                rows = parse(payload)
+                rows = parse(_decoded(payload, client.url))
             except InvalidDataError as error:
                 refused = self._venue.explain(str(payload)[:2000], subject)
                 raise refused or Retriable(error, pause_seconds=None) from error
@@ -208,6 +208,19 @@ class RestConnection:
         if client.is_network_error(error):
             return Retriable(unreachable(self.endpoint, client.why(error)), pause_seconds=None)
         return InvalidDataError(f"{self.endpoint.host} refused the request for {subject}: {str(error)[:200]}")
+
+
+def _decoded(payload: Any, url: str) -> Any:
+    """The payload; text is what ccxt could not decode.
+
+    Raises:
+        InvalidDataError: it is text.
+    """
+    if not isinstance(payload, str):
+        return payload
+    if payload[:64].lstrip().lower().startswith(("<!doctype html", "<html")):
+        raise InvalidDataError(f"{url} answered with a web page instead of data (a proxy or a login page?)")
+    raise InvalidDataError(f"{url} did not answer with JSON: {' '.join(payload[:120].split())!r}")
 
 
 class _Client:

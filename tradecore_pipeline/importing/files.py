@@ -38,6 +38,8 @@ def select_files(paths: Sequence[Path], table: Table, instrument: Instrument, *,
     for path in paths:
         if not path.exists():
             raise UsageError(f"{path} does not exist: name files or folders to import")
+        if not (path.is_dir() or path.is_file()):
+            raise UsageError(f"{path} is neither a file nor a folder: name files or folders to import")
         named = not path.is_dir()
         for file in [path] if named else _files_in(path):
             reason = _unread(file) or why_not(file, table, instrument)

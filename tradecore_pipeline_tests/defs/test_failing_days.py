@@ -118,11 +118,15 @@ def test_verifying_a_day_that_its_source_forgot_compares_what_it_still_shows(tmp
     adapters = Fake(tmp_path, {})
     ingest(adapters)
     adapters.fake.forgotten, adapters.fake.rows = True, 3
-    assert [one.difference for one in verify_days(adapters, OPEN_INTEREST, BTC, DAYS[:2])] == [None, None]
+    assert [one.difference for one in verify_days(adapters, OPEN_INTEREST, BTC, DAYS[:2])] == ["", ""]
     adapters.fake.forgotten = False
     (found,) = verify_days(adapters, OPEN_INTEREST, BTC, DAYS[:1])
-    assert found.difference is not None
-    assert found.difference.removed == 285
+    assert found.difference.startswith("rows: 285 removed")
+    adapters.layout.day(OPEN_INTEREST.name, BTC, DAYS[0], timeframe=None).write_bytes(b"PAR1 torn")
+    adapters.layout.day(OPEN_INTEREST.name, BTC, DAYS[1], timeframe=None).unlink()
+    damaged = list(verify_days(adapters, OPEN_INTEREST, BTC, DAYS[:2]))
+    assert [one.entry.day for one in damaged] == DAYS[:2]
+    assert all("lost, or not what its ledger says" in one.difference for one in damaged)
 
 
 def test_updates_of_a_delisted_instrument_end_with_its_last_day(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tradecore_pipeline.domain.errors import SourceError
 from tradecore_pipeline.domain.market_data import FetchedDay, Gap
 from tradecore_pipeline.domain.tables import OPEN_INTEREST, Table
 from tradecore_pipeline.domain.time import day_start
+from tradecore_pipeline.exchanges.answers import ASKED_IN_VAIN, MOST_ASKS
 from tradecore_pipeline.exchanges.binance import forward
 from tradecore_pipeline.exchanges.binance.files import BinanceFiles, Found, consulted, remarked, spared
 from tradecore_pipeline.exchanges.binance.listing import Beginnings, doubt
@@ -126,10 +127,14 @@ class MetricsRoute:
         whole = piece or nothing(self._table, host="", market="")
         seen_until: datetime | None = None
         # Without a file every snapshot is missing, so that the first answer says which host and market it is.
-        for _ in range(2):
+        asked: tuple[Gap, ...] = ()
+        for count in range(MOST_ASKS):
             gaps = self._gaps(whole, start=start, end=until)
             if not gaps:
                 return whole, seen_until
+            if count >= ASKED_IN_VAIN and gaps == asked:
+                break
+            asked = gaps
             answer = forward.open_interest(
                 self._rest, listed, start=gaps[0].first_missing, end=gaps[-1].last_missing + _STEP
             )
