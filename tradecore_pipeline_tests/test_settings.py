@@ -135,3 +135,10 @@ def test_what_is_not_configured_is_refused_with_the_way_to_configure_it() -> Non
     with pytest.raises(UsageError, match="add it to TRADECORE_TIMEFRAMES"):
         settings.timeframe("4h")
     assert settings.timeframe("1h") == Timeframe("1h")
+
+
+@pytest.mark.parametrize("name", ["w?x", "p%20x", "st*r", "a[1]"])
+def test_a_home_that_databases_would_misread_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match="which databases misread: choose another folder"):
+        Settings.load(home=tmp_path / name)
+    assert Settings.load(home=tmp_path / "a b;$HOME#é").home.name == "a b;$HOME#é"

@@ -1,12 +1,14 @@
 """Commands over the market data of all four exchanges: getting it, checking it, looking at it."""
 
+import os
 from datetime import date
 from pathlib import Path
 
 import pytest
+import requests
 
 from tradecore_pipeline.settings import Settings
-from tradecore_pipeline_tests.chain import BTC, ONE_DAY, TODAY, Chain, small_settings, span, tradecore
+from tradecore_pipeline_tests.chain import BTC, ONE_DAY, TODAY, Chain, lake_files, small_settings, span, tradecore
 
 PERPETUALS = {
     "binance": "binance:BTC/USDT:USDT",
@@ -124,3 +126,40 @@ def test_coverage_is_drawn_as_one_page(chain: Chain, tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "SIMULATED" in text
     assert str(BTC) in text
+
+
+def test_a_proxys_page_is_called_one_on_every_exchange(four: Settings, simulator_url: str) -> None:
+    rules = {"seed": 1, "rules": [{"fault": "html_200", "times": 0}]}
+    requests.post(f"{simulator_url}/_ctl", json=rules, timeout=5).raise_for_status()
+    try:
+        for name in PERPETUALS.values():
+            refused = tradecore(four, "backfill", name, *DAYS, "--datasets", "funding_rates")
+            assert refused.code == 1
+            assert "a web page instead of data (a proxy or a login page?)" in refused.err.splitlines()[-1]
+        assert lake_files(four.home) == {}
+    finally:
+        requests.delete(f"{simulator_url}/_ctl", timeout=5).raise_for_status()
+
+
+def test_what_is_no_file_is_not_read(four: Settings, tmp_path: Path) -> None:
+    pipe = tmp_path / "bars.csv"
+    os.mkfifo(pipe)
+    refused = tradecore(four, "import", str(pipe), "--instrument", PERPETUALS["binance"])
+    assert refused.code == 2
+    assert "is neither a file nor a folder" in refused.err
+
+
+def test_a_complaint_is_one_printable_line_whatever_a_file_says(four: Settings, tmp_path: Path) -> None:
+    garbage = tmp_path / "we\x1b[31mird.csv"
+    garbage.write_bytes(b"\0" * 100_000)
+    refused = tradecore(four, "import", str(garbage), "--instrument", PERPETUALS["binance"])
+    assert refused.code != 0
+    (line,) = [line for line in refused.err.splitlines() if line.startswith("tradecore: ")]
+    assert line.isprintable()
+    assert len(line) < 1_100
+
+
+def test_verifying_what_was_never_stored_is_said(four: Settings) -> None:
+    refused = tradecore(four, "verify", PERPETUALS["bybit"], *DAYS)
+    assert refused.code == 1
+    assert "nothing of bybit:BTC/USDT:USDT is stored" in refused.err
