@@ -74,12 +74,18 @@ def funding(rest: BinanceRest, listed: Listed, *, start: datetime, end: datetime
 
 def open_interest(rest: BinanceRest, listed: Listed, *, start: datetime, end: datetime) -> Answer:
     """Open interest in [start, end), at most a day: the endpoint is anchored at its end."""
+    until = end + 2 * (OPEN_INTEREST.step or _MINUTE)
 
     def params(since: datetime) -> dict[str, Any]:
-        until = end + 2 * (OPEN_INTEREST.step or _MINUTE)
         return {"period": "5m", "startTime": _ms(since), "endTime": _ms(until), "limit": MAX_OPEN_INTEREST}
 
-    parse = partial(open_interest_json, name="REST openInterestHist")
+    def parse(payload: Any) -> pa.Table:
+        rows = open_interest_json(payload, name="REST openInterestHist")
+        # A page of other rows would pass for proof that those asked for do not exist.
+        if rows.num_rows and rows.column(OPEN_INTEREST.key)[-1].as_py() > until:
+            raise InvalidDataError(f"REST openInterestHist answered with rows after {until:%Y-%m-%d %H:%M} UTC")
+        return rows
+
     return _read(rest, listed, OPEN_INTEREST, params, parse, start=start, end=end)
 
 
