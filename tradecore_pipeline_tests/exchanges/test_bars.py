@@ -186,7 +186,7 @@ def test_the_days_before_a_failing_one_are_handed_over(fake: FakeBinance, connec
     fake.faults.append(("/fapi/v1/klines", 99, Answer(200, b"<html>")))
     reading = connect(retries=0).fetch_days("bars_1m", BTC, days)
     assert [next(reading).day for _ in range(9)] == days[:9]
-    with pytest.raises(InvalidDataError, match="did not answer with a list"):
+    with pytest.raises(InvalidDataError, match="answered with a web page instead of data"):
         next(reading)
 
 
