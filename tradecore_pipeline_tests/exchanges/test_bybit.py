@@ -94,7 +94,7 @@ def test_a_page_that_stays_broken_fails_its_day_and_keeps_those_before(url: str,
     with faults(url, {"fault": "html_200", "path": f"/v5/market/kline.*start={third}", "times": 0}):
         days = connect().fetch_days("bars_1m", ETH, DAYS)
         assert [next(days).day, next(days).day] == DAYS[:2]
-        with pytest.raises(InvalidDataError, match="did not answer with data"):
+        with pytest.raises(InvalidDataError, match="answered with a web page instead of data"):
             next(days)
 
 

@@ -101,7 +101,7 @@ def test_a_listing_that_does_not_answer_leaves_bars_to_rest(okx: OkxMarket) -> N
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_lasting_nonsense_fails_the_day_instead_of_passing_as_data(okx: OkxMarket, dataset: str) -> None:
     okx.disturb({"fault": "truncated_body", "path": SERIES, "times": 0})
-    with pytest.raises(SourceError, match="did not answer with data"):
+    with pytest.raises(SourceError, match="did not answer with JSON"):
         fetch_afresh(okx, dataset, LAST)
 
 
