@@ -98,6 +98,14 @@ def test_a_listing_that_does_not_answer_leaves_bars_to_rest(okx: OkxMarket) -> N
     assert {day.source for day in days} == {"rest"}
 
 
+def test_a_bulk_file_that_cannot_be_read_is_named_and_rest_has_the_day(okx: OkxMarket) -> None:
+    okx.disturb({"fault": "truncated_zip", "path": "/cdn/", "times": 0})
+    days = fetch_afresh(okx, BARS)
+    okx.check(days, BARS)
+    assert {day.source for day in days} == {"rest"}
+    assert any("a file was not used: " in day.reason for day in days)
+
+
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_lasting_nonsense_fails_the_day_instead_of_passing_as_data(okx: OkxMarket, dataset: str) -> None:
     okx.disturb({"fault": "truncated_body", "path": SERIES, "times": 0})

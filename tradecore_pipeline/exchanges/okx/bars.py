@@ -76,7 +76,7 @@ class BarsRoute:
         return DAILY if monthly or over + MONTH_PUBLISHED > subject.now else ""
 
     def _day(self, subject: Subject, day: date, unit: Sequence[date]) -> FetchedDay:
-        files = self._from_files(subject, day, unit)
+        files, unusable = self._from_files(subject, day, unit)
         asked = nothing(BARS_1M, host=subject.server.host, market=subject.server.market)
         rest = self._api.bars(subject.swap, subject.server)
         series = GridSeries(subject.instrument, BARS_1M, rest.step, rest.read, rest.seen_since)
@@ -90,19 +90,22 @@ class BarsRoute:
         )
         # Files without rows for the day have been looked into as well: nobody need do so again.
         consulted = dict.fromkeys(file for piece in files for file in piece.files)
-        return replace(fetched, files=tuple(consulted | dict.fromkeys(fetched.files)))
+        reason = "; ".join(filter(None, (fetched.reason, *(f"a file was not used: {error}" for error in unusable))))
+        return replace(fetched, files=tuple(consulted | dict.fromkeys(fetched.files)), reason=reason)
 
-    def _from_files(self, subject: Subject, day: date, unit: Sequence[date]) -> list[Piece]:
-        """The two files that hold a part of the day. REST has all that they have: it is only slower."""
+    def _from_files(self, subject: Subject, day: date, unit: Sequence[date]) -> tuple[list[Piece], list[SourceError]]:
+        """The two files that hold a part of the day, and why one could not be used: REST has all that they have."""
         found: list[Piece] = []
+        unusable: list[SourceError] = []
         for one in (day, day + ONE_DAY):
             try:
                 piece = self._file(subject, one, self._rhythm(subject, unit))
-            except (SourceUnavailableError, InvalidDataError):
+            except (SourceUnavailableError, InvalidDataError) as error:
+                unusable.append(error)
                 continue
             if piece is not None:
                 found.append(piece)
-        return found
+        return found, unusable
 
     def _file(self, subject: Subject, day: date, rhythm: str) -> Piece | None:
         if rhythm == MONTHLY:
