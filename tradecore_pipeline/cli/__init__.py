@@ -9,6 +9,7 @@ import sqlite3
 import sys
 import threading
 import warnings
+from pathlib import Path
 
 from rich.console import Console
 
@@ -17,6 +18,7 @@ from tradecore_pipeline.domain.errors import TradecoreError, UsageError
 _INTERRUPTED = 130
 _SOON_SECONDS = 0.02
 _LONGEST_COMPLAINT = 1_000
+_NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_ROOM = re.compile("disk is full|disk I/O error")
 
 
@@ -52,8 +54,10 @@ def run() -> int:  # noqa: PLR0911 (one return per way out)
         return end.code if isinstance(end.code, int) else 0
     except UsageError as error:
         return _complain(error, 2)
-    except (TradecoreError, OSError) as error:  # the latter (a full disk, no permission) names its file itself
+    except TradecoreError as error:
         return _complain(error, 1)
+    except OSError as error:
+        return _complain(_explained(error), 1)
     except KeyboardInterrupt:
         return _say_interrupted()
     except Exception as error:
@@ -61,6 +65,20 @@ def run() -> int:  # noqa: PLR0911 (one return per way out)
             raise
         return _complain(reason, 1)
     return 0
+
+
+def _explained(error: OSError) -> str:
+    """What to do where this user may not read or write; all other errors (a full disk) name their file themselves."""
+    if error.errno not in _NOT_ALLOWED or not isinstance(error.filename, str):
+        return str(error)
+    path = Path(error.filename).absolute()
+    if error.errno != errno.EROFS and os.path.isfile(path) and not os.access(path, os.R_OK):  # noqa: PTH113 (as below)
+        return f"{path} cannot be read ({error.strerror}): give this user access to it"
+    folder = next(folder for folder in (path, *path.parents) if os.path.isdir(folder))  # noqa: PTH112 (is_dir may raise)
+    return (
+        f"{folder} cannot be written to ({error.strerror}): make it writable for this user, or choose another folder "
+        "(the home's is set by TRADECORE_HOME)"
+    )
 
 
 def _full_disk(error: BaseException | None) -> str | None:

@@ -14,7 +14,7 @@ from tradecore_pipeline.domain.offers import offered
 from tradecore_pipeline.domain.tables import BARS, BARS_1M, REGIMES, Table
 from tradecore_pipeline.domain.time import Timeframe, add_months, day_range, month_of, month_range
 from tradecore_pipeline.settings import Settings
-from tradecore_pipeline.storage.ledger import LedgerEntry
+from tradecore_pipeline.storage.mending import readable_entries
 
 ALL_ASSETS = "__ASSET_JOB"
 """Dagster's job over every asset: only it may hold assets with different partitions, which a run's range then cuts."""
@@ -107,15 +107,17 @@ def _most_days(adapters: Adapters) -> timedelta:
 
 def oldest_incomplete_day(adapters: Adapters, instrument: Instrument, today: date) -> date | None:
     """The first day since ingestion began that a dataset of the instrument lacks; None if nothing was ever ingested."""
-    begun = [
-        entries for t in datasets(adapters, instrument) if (entries := adapters.ledger.entries(t.name, instrument))
-    ]
-    return min((_first_incomplete(entries, today) for entries in begun), default=None)
+    tables = datasets(adapters, instrument)
+    begun = [table.name for table in tables if adapters.ledger.days(table.name, instrument)]
+    return min((_first_incomplete(adapters, name, instrument, today) for name in begun), default=None)
 
 
-def _first_incomplete(entries: Sequence[LedgerEntry], today: date) -> date:
+def _first_incomplete(adapters: Adapters, dataset: str, instrument: Instrument, today: date) -> date:
+    """The same of one dataset; a day whose entry is damaged is not complete."""
+    entries, _ = readable_entries(adapters.ledger, dataset, instrument)
     complete = {entry.day for entry in entries if entry.complete}
-    return next((day for day in day_range(entries[0].day, today) if day not in complete), today)
+    first = adapters.ledger.days(dataset, instrument)[0]
+    return next((day for day in day_range(first, today) if day not in complete), today)
 
 
 def datasets(adapters: Adapters, instrument: Instrument) -> list[Table]:

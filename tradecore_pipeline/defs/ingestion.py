@@ -28,7 +28,8 @@ STAGE = "market_data"
 
 _ASKED_AGAIN = timedelta(days=35)
 """Gaps younger than this may still be filled by the exchange, or by its next monthly file."""
-_STORED_AT_ONCE = 4
+_STORED_AT_ONCE = 3
+"""While one waits for the disk others go on; more of them mostly wait for each other."""
 _DOUBTFUL = 3
 """After so many days in a row that failed, the last one is tried: if it fails, too, the source itself is at fault."""
 _READ_AGAIN = timedelta(days=2)

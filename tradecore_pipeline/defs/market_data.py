@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from tradecore_pipeline.defs.ingestion import STAGE, asset_key, ingest_days, keep_rule
+from tradecore_pipeline.defs.mending import mend_days
 from tradecore_pipeline.defs.partitions import Partitions, split_keys
 from tradecore_pipeline.defs.plots import sparkline
 from tradecore_pipeline.defs.resources import Adapters, guarded, launch_id, report
@@ -80,6 +81,7 @@ def _asset(table: Table, days: dg.MultiPartitionsDefinition, settings: Settings)
         keep = keep_rule(launch_id(context), keep_stored=config.keep_stored)
         with guarded(context, adapters):
             for instrument, wanted in split_keys(context.partition_keys).items():
+                mend_days(adapters, table, instrument, wanted)
                 for entry in ingest_days(adapters, table, instrument, wanted, launch=launch_id(context), keep=keep):
                     key = f"{entry.day}|{instrument}"
                     report(context, adapters, key, day_metadata(adapters, table, entry))

@@ -8,8 +8,9 @@ import dagster as dg
 from tradecore_pipeline.defs.automation import in_progress
 from tradecore_pipeline.defs.ingestion import STAGE, asset_key, days_to_repair, ingest_days
 from tradecore_pipeline.defs.market_data import day_metadata
+from tradecore_pipeline.defs.mending import mend_all
 from tradecore_pipeline.defs.resources import Adapters, guarded
-from tradecore_pipeline.domain.errors import SourceError
+from tradecore_pipeline.domain.errors import InvalidDataError, SourceError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.offers import offered
 from tradecore_pipeline.domain.tables import Table
@@ -117,8 +118,11 @@ def repaired(adapters: Adapters, instrument: Instrument, *, launch: str) -> Iter
 
 
 def _refreshed(adapters: Adapters, exchange: str) -> Iterator[dg.AssetMaterialization]:
-    """The exchange's listings, if they are old."""
-    as_of = adapters.listings.as_of(exchange)
+    """The exchange's listings, if they are old or cannot be read."""
+    try:
+        as_of = adapters.listings.as_of(exchange)
+    except InvalidDataError:
+        as_of = None
     if as_of is None or adapters.clock() - as_of > _LISTINGS_AGE:
         count = refresh_listings(adapters, exchange)
         yield dg.AssetMaterialization(asset_key=asset_key(LISTINGS), metadata={exchange: count})
@@ -128,6 +132,7 @@ def _repaired_days(
     adapters: Adapters, table: Table, instrument: Instrument, *, launch: str
 ) -> Iterator[dg.AssetMaterialization]:
     began = adapters.clock()
+    mend_all(adapters, table, instrument)
     reasons = days_to_repair(adapters, table, instrument, adapters.present(instrument.exchange).date())
     for entry in ingest_days(adapters, table, instrument, list(reasons), launch=launch, keep=lambda _: False):
         key = f"{entry.day}|{instrument}"

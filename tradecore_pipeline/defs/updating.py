@@ -10,6 +10,7 @@ import dagster as dg
 from tradecore_pipeline.defs.automation import datasets, oldest_incomplete_day
 from tradecore_pipeline.defs.imported import report_day
 from tradecore_pipeline.defs.ingestion import asset_key, ingest_days, last_listed_day
+from tradecore_pipeline.defs.mending import mend_all
 from tradecore_pipeline.defs.resources import Adapters
 from tradecore_pipeline.domain.errors import TradecoreError
 from tradecore_pipeline.domain.instruments import Instrument
@@ -54,6 +55,8 @@ def updates(
 
 def _updated(adapters: Adapters, launch: str, instrument: Instrument) -> Update:
     today = adapters.present(instrument.exchange).date()
+    for table in datasets(adapters, instrument):
+        mend_all(adapters, table, instrument)
     update = Update(instrument, oldest_incomplete_day(adapters, instrument, today))
     if update.first is None:
         return update

@@ -40,7 +40,8 @@ class FetchedDay:
     day: date
     rows: pa.Table
     source: str
-    """``archive-monthly``, ``archive-daily``, ``rest``, ``import``, those joined by ``+``, or ``none``."""
+    """``archive-monthly``, ``archive-daily``, ``rest``, ``import``, those joined by ``+``, ``none``; or ``unknown``,
+    where a ledger entry was lost."""
     host: str
     market: str
     """``REAL_MARKET`` or ``simulated:<id>``: a home holds days of one market only."""

@@ -2,12 +2,15 @@
 
 import hashlib
 import io
+import struct
 import xml.etree.ElementTree as ET
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import cast
+
+from isal import isal_zlib
 
 from tradecore_pipeline.domain.errors import ChecksumError, InvalidDataError, SourceUnavailableError
 from tradecore_pipeline.exchanges.http import Endpoint, HttpClient, Reply
@@ -16,6 +19,11 @@ MAX_LISTING_BYTES = 8 * 1024 * 1024
 MAX_LISTING_PAGES = 200
 MAX_CSV_BYTES = 512 * 1024 * 1024
 """A month of 1-minute bars is 6 MB; a member beyond this is not market data."""
+_HEADER_BYTES = 30
+"""Of a zip member, before its name and its extra field."""
+_LENGTHS_AT = 26
+"""Where in that header the lengths of those two are."""
+_ISAL_ERROR = cast("type[Exception]", isal_zlib.error)  # its stubs call the class an instance
 _FIRST_KEYS = 100
 """Entries of a first page: enough to tell when a series begins, and a tenth of what the server would send."""
 
@@ -56,6 +64,15 @@ class Archive:
             InvalidDataError: a page is not an S3 listing, pages do not advance, or a folder that exists has nothing.
         """
         return self._listed(self._twice(prefix, after) if after else self._folder(prefix))
+
+    def server_time(self) -> datetime | None:
+        """The listing host's clock, as its answer is dated; None where it does not say.
+
+        Raises:
+            SourceUnavailableError: the listing does not answer.
+        """
+        reply = self._http.get(self._listing, "", {"delimiter": "/", "prefix": "data/", "max-keys": "1"})
+        return None if reply is None else reply.date
 
     def first_keys(self, prefix: str) -> Listing:
         """The first few of ``list_keys``."""
@@ -125,7 +142,7 @@ class Archive:
         Raises:
             SourceUnavailableError: the host does not answer, or does not serve what it lists.
             ChecksumError: the file is not the one its checksum describes, twice.
-            InvalidDataError: not a zip with exactly one CSV.
+            InvalidDataError: not a zip with exactly one CSV, or with another file's.
         """
         try:
             return self._fetch_once(key)
@@ -142,7 +159,8 @@ class Archive:
                 f"{reply.url} does not match its checksum (sha256 {actual[:12]}..., published {expected[:12]}...): "
                 "the archive is being rewritten or the download is damaged; try again later"
             )
-        return ArchiveFile(reply.url, actual, unzip(reply), self._objects.host, reply.market)
+        csv = unzip(reply, named=key.rpartition("/")[2].removesuffix(".zip") + ".csv")
+        return ArchiveFile(reply.url, actual, csv, self._objects.host, reply.market)
 
     def _get(self, key: str) -> Reply:
         reply = self._http.get(self._objects, f"/{key}")
@@ -202,22 +220,44 @@ def _moment(text: str | None, url: str) -> datetime | None:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-def unzip(reply: Reply) -> bytes:
+def unzip(reply: Reply, *, named: str | None) -> bytes:
     """The one CSV inside a zip, which checks its content itself.
 
+    Args:
+        reply: the zip.
+        named: what the CSV must be called; None where that is not known.
+
     Raises:
-        InvalidDataError: damaged, encrypted, too large, or not exactly one CSV.
+        InvalidDataError: damaged, encrypted, too large, not exactly one CSV, or one of another name.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(reply.body)) as archive:
             members = archive.infolist()
             if len(members) != 1 or not members[0].filename.endswith(".csv"):
                 raise InvalidDataError(f"{reply.url} does not hold exactly one CSV file")
+            found = members[0].filename.rpartition("/")[2]
+            if named is not None and found != named:
+                # The rows would say so too, but not of which symbol they are.
+                raise InvalidDataError(f"{reply.url} holds {found[:80]!r} instead of {named}: it is another file's zip")
+            if members[0].file_size > MAX_CSV_BYTES:
+                raise InvalidDataError(f"{reply.url} unpacks to more than {MAX_CSV_BYTES} bytes")
+            # Opening compares both headers, and refuses what is encrypted.
             with archive.open(members[0]) as member:
-                content = member.read(MAX_CSV_BYTES + 1)
-    # What zipfile raises for a damaged member (zlib.error), an encrypted one (RuntimeError) and an unknown method.
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+                stored = members[0].compress_type == zipfile.ZIP_STORED
+                return member.read() if stored else _inflated(reply.body, members[0])
+    # What is raised for a damaged member, an encrypted one (RuntimeError), one of a later format, and false offsets.
+    except (zipfile.BadZipFile, _ISAL_ERROR, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         raise InvalidDataError(f"{reply.url} is not a readable zip: {error}") from error
-    if len(content) > MAX_CSV_BYTES:
-        raise InvalidDataError(f"{reply.url} unpacks to more than {MAX_CSV_BYTES} bytes")
+
+
+def _inflated(body: bytes, member: zipfile.ZipInfo) -> bytes:
+    """What ``zipfile`` makes of a deflated member, in a third of its time."""
+    if member.compress_type != zipfile.ZIP_DEFLATED:
+        raise zipfile.BadZipFile(f"{member.filename} is compressed by another method ({member.compress_type})")
+    lengths = struct.unpack_from("<HH", body, member.header_offset + _LENGTHS_AT)
+    start = member.header_offset + _HEADER_BYTES + sum(lengths)
+    inflater = isal_zlib.decompressobj(-isal_zlib.MAX_WBITS)
+    content = inflater.decompress(memoryview(body)[start : start + member.compress_size], member.file_size + 1)
+    if not inflater.eof or len(content) != member.file_size or isal_zlib.crc32(content) != member.CRC:
+        raise zipfile.BadZipFile(f"the content of {member.filename} is damaged")
     return content

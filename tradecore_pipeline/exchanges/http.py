@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -16,6 +18,8 @@ from tradecore_pipeline.exchanges.retry import Retriable, Retrier, retry_after_s
 
 MAX_BODY_BYTES = 256 * 1024 * 1024
 CONNECT_SECONDS = 5
+_AGE_DIGITS = 9
+"""More of them are no number of seconds that anything was kept for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class Reply:
     url: str
     body: bytes
     market: str
+    date: datetime | None
+    """The host's clock when it answered, where it says (to the second)."""
 
     def json(self) -> Any:
         """The body parsed as JSON.
@@ -132,7 +138,18 @@ class HttpClient:
         if status != 200:
             raise InvalidDataError(f"{url} answered HTTP {status}: {_excerpt(body)}")
         _check_body(url, body, length=response.headers.get("Content-Length"))
-        return Reply(url, body, response.headers.get(MARKET_HEADER, REAL_MARKET))
+        market = response.headers.get(MARKET_HEADER, REAL_MARKET)
+        return Reply(url, body, market, _date(response.headers.get("Date"), age=response.headers.get("Age")))
+
+
+def _date(text: str | None, *, age: str | None) -> datetime | None:
+    """The moment of an answer; a cache hands on an older one, and says how old it is."""
+    try:
+        moment = parsedate_to_datetime(text or "")
+    except ValueError:
+        return None
+    seconds = int(age) if age is not None and age.isdecimal() and len(age) < _AGE_DIGITS else 0
+    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC) + timedelta(seconds=seconds)
 
 
 def _check_body(url: str, body: bytes, *, length: str | None) -> None:

@@ -4,6 +4,7 @@ An interval is the distance to the settlement before, so that the same rows come
 whichever route they came by.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -24,6 +25,7 @@ LONGEST_INTERVAL = timedelta(hours=8)
 """Binance, Bybit and OKX never settle less often: a longer silence means missing rows, a shorter one may be a changed
 interval."""
 _BEGINNING = timedelta(days=36_500)
+_MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,45 @@ def funding_days(
     """Days, ascending, in order; none of them ends before ``opened``, when the instrument's trading began."""
     start, end = day_start(days[0]), day_start(days[-1]) + ONE_DAY
     answer = _ask(series, start=start, end=end, now=now, opened=opened)
+    answer, doubts = confirm_silences(series.read, answer, days, now=now)
     known = with_intervals(_all_rows(answer, end=now + ONE_DAY), first_minutes=None)
     asked = Asked(now, answer.seen_until, "")
     for day in days:
         first = day_start(day)
         piece = answer.window(FUNDING_RATES, start=first, end=first + ONE_DAY)
-        yield settlement_day(series.instrument, day, piece, known, asked=asked, longest=series.longest_interval)
+        yield settlement_day(
+            series.instrument,
+            day,
+            piece,
+            known,
+            asked=asked,
+            longest=series.longest_interval,
+            doubt=doubts.get(day, ""),
+        )
+
+
+def confirm_silences(
+    read: Read, answer: Answer, days: Sequence[date], *, now: datetime
+) -> tuple[Answer, dict[date, str]]:
+    """``answer`` with what asking again about its days without any settlement brought, and why some are not proven so.
+
+    Exchanges settle every few hours, so one window's word, however often repeated, is not taken for a whole day of
+    ``days`` that is over and that settlements follow. The silence around it is asked about in two windows of its own:
+    it is real where both show the settlements at its ends, and none between.
+    """
+    judged: dict[_Silence, str] = {}
+    # Each round judges a silence or finds a settlement in it, which leaves smaller ones.
+    for _ in range(len(days) + MOST_ASKS):
+        waiting = [silence for silence in _silent_days(answer, days, now=now).values() if silence not in judged]
+        if not waiting:
+            break
+        told = [read(start, end) for start, end in waiting[0].windows(now)]
+        judged[waiting[0]] = waiting[0].doubt(told)
+        for one in told:
+            answer = answer.and_then(one)
+    silent = _silent_days(answer, days, now=now)
+    doubts = {day: judged.get(silence, "the exchange shows others each time") for day, silence in silent.items()}
+    return answer, {day: doubt for day, doubt in doubts.items() if doubt}
 
 
 def with_intervals(rows: pa.Table, *, first_minutes: int | None) -> pa.Table:
@@ -61,7 +96,7 @@ def with_intervals(rows: pa.Table, *, first_minutes: int | None) -> pa.Table:
 
 
 def settlement_day(
-    instrument: Instrument, day: date, piece: Piece, known: pa.Table, *, asked: Asked, longest: timedelta
+    instrument: Instrument, day: date, piece: Piece, known: pa.Table, *, asked: Asked, longest: timedelta, doubt: str
 ) -> FetchedDay:
     """The day's part of ``known``: all settlements that the sources told, with intervals, beyond the day as well.
 
@@ -72,6 +107,7 @@ def settlement_day(
         known: settlements before, on and after the day, so that silences can be told from ends.
         asked: what the exchange said; a failure to ask it counts only where a settlement may be missing.
         longest: the exchange never settles less often.
+        doubt: why a day without settlements may have some all the same; such a day is never final.
     """
     start = day_start(day)
     end = start + ONE_DAY
@@ -83,6 +119,8 @@ def settlement_day(
     unsettled = end - shown > longest or _undecided(known, start=start, end=end)
     if verdict.complete and unsettled and asked.now < end + LATE_ROWS:
         verdict = Verdict(gaps, complete=False, reason="no later settlement yet (halted or delayed)")
+    if doubt and verdict.complete and not piece.rows.num_rows:
+        verdict = Verdict(gaps, complete=False, reason=f"no settlements, which is not proven: {doubt}")
     return assemble(instrument, FUNDING_RATES, day, piece, verdict)
 
 
@@ -153,11 +191,57 @@ def _ask(series: FundingSeries, *, start: datetime, end: datetime, now: datetime
         rows = _all_rows(answer, end=until)
         if rows.num_rows == known:
             break
-    shown = _times(rows)[-1] if rows.num_rows else start
-    if end <= now and end - shown > series.longest_interval and rows.num_rows:
-        since = shown + timedelta(minutes=1)
+    shown = _times(rows)[-1] if rows.num_rows else max(start, opened) - _MINUTE
+    ended = last_midnight(end, now)
+    if ended > start and ended - shown > series.longest_interval:
+        since = shown + _MINUTE
         return read_on(answer, series.read, series.seen_since, FUNDING_RATES, since=since, stop=until)
     return answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Silence:
+    """No settlement between two that are known; days without any lie in it."""
+
+    before: datetime | None
+    """None where none is known before it."""
+    after: datetime
+    first: date
+    """The first of those days."""
+
+    def windows(self, now: datetime) -> list[tuple[datetime, datetime]]:
+        """What to ask: from one end to the other, and a day more on both sides."""
+        start = day_start(self.first) - ONE_DAY if self.before is None else self.before
+        end = self.after + _MINUTE
+        return [(start, end), (start - ONE_DAY, min(end + ONE_DAY, now + timedelta(milliseconds=1)))]
+
+    def doubt(self, told: Sequence[Answer]) -> str:
+        """Why these answers do not prove it; empty where they do."""
+        for answer in told:
+            times = _times(_all_rows(answer, end=self.after + _MINUTE))
+            if self.after not in times or (self.before is not None and self.before not in times):
+                return f"{answer.pieces[0].host} did not even show the settlements around it when asked about it alone"
+        return ""
+
+
+def _silent_days(answer: Answer, days: Sequence[date], *, now: datetime) -> dict[date, _Silence]:
+    """The days that are over and without settlements, with the silence they lie in, if some settlement ends it."""
+    times = _times(_all_rows(answer, end=now + ONE_DAY))
+    silences: dict[tuple[datetime | None, datetime], _Silence] = {}
+    found: dict[date, _Silence] = {}
+    for day in days:
+        start = day_start(day)
+        place = bisect_left(times, start)
+        if start + ONE_DAY > now or place == len(times) or times[place] < start + ONE_DAY:
+            continue
+        ends = times[place - 1] if place else None, times[place]
+        found[day] = silences.setdefault(ends, _Silence(*ends, day))
+    return found
+
+
+def last_midnight(end: datetime, now: datetime) -> datetime:
+    """``end`` (a midnight), or the last one that has passed: before it, a silence is more than "not yet"."""
+    return min(end, day_start(now.date()))
 
 
 def _irregular(rows: pa.Table, *, start: datetime, until: datetime, longest: timedelta, opened: datetime) -> bool:

@@ -14,7 +14,8 @@ pc: Any = pyarrow.compute  # its functions are made at import, where no type che
 
 def epoch_ms(keys: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """The keys (timestamps in ms) as int64 milliseconds since 1970."""
-    return np.asarray(pc.cast(keys, pa.int64()).to_numpy(zero_copy_only=False), dtype=np.int64)
+    whole = keys.chunk(0) if isinstance(keys, pa.ChunkedArray) and keys.num_chunks == 1 else keys
+    return np.asarray(pc.cast(whole, pa.int64()).to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def find_gaps(keys: pa.Array | pa.ChunkedArray, *, start: datetime, end: datetime, step: timedelta) -> tuple[Gap, ...]:
@@ -27,6 +28,8 @@ def find_gaps(keys: pa.Array | pa.ChunkedArray, *, start: datetime, end: datetim
     start_ms = round(start.timestamp() * 1000)
     count = max(0, -(-(round(end.timestamp() * 1000) - start_ms) // step_ms))
     offsets = epoch_ms(keys) - start_ms
+    if np.array_equal(offsets, np.arange(0, count * step_ms, step_ms)):
+        return ()
     slots = offsets[(offsets >= 0) & (offsets < count * step_ms) & (offsets % step_ms == 0)] // step_ms
     missing = np.ones(count + 2, dtype=np.int8)
     missing[[0, -1]] = 0

@@ -28,6 +28,7 @@ COLOURS = {
     State.GAP: "#f08c00",
     State.RESTATED: "#4a2fb0",
     State.INCOMPLETE: "#ffe45c",
+    State.DAMAGED: "#882277",
     State.FAILED: "#d11a2a",
     State.MISSING: "#0d1117",
     State.NOT_PUBLISHED: "#9c9fa6",
@@ -40,6 +41,7 @@ _MEANINGS = {
     State.GAP: "final; the exchange did not publish some rows of it",
     State.RESTATED: "final; its source replaced rows that were final before",
     State.INCOMPLETE: "stored, with more to come",
+    State.DAMAGED: "what was noted of it cannot be read: tradecore repair",
     State.FAILED: "the last attempt to fetch it failed",
     State.MISSING: "never stored",
     State.NOT_PUBLISHED: "final; the exchange has no rows of it",
@@ -64,7 +66,6 @@ def write_coverage_report(
 
     Raises:
         MissingInputError: nothing was ever stored or tried.
-        InvalidDataError: a ledger entry, or the document of a failed day, cannot be read.
     """
     panels = coverage_panels(layout, instruments)
     if not any(panel.days for panel in panels):

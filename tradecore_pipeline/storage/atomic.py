@@ -24,7 +24,7 @@ def replacing(path: Path) -> Generator[Path]:
     """
     make_directory(path.parent)
     _remove_stale(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_TEMPORARY}")
+    temporary = _temporary(path)
     try:
         yield temporary
         _flush(temporary)
@@ -34,18 +34,22 @@ def replacing(path: Path) -> Generator[Path]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace ``path`` by ``data``."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
+    """Replace ``path`` by ``data``, as ``replacing`` does."""
+    temporary = _temporary(path)
+    try:
+        _write(temporary, data)
+        _remove_stale(path.parent)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def create_bytes(path: Path, data: bytes) -> bool:
     """Create ``path`` with ``data`` unless it exists; true for the one caller that created it."""
-    make_directory(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_TEMPORARY}")
+    temporary = _temporary(path)
     try:
-        temporary.write_bytes(data)
-        _flush(temporary)
+        _write(temporary, data)
         # A link, not O_EXCL: a file created empty and filled later could be left empty by a kill.
         path.hardlink_to(temporary)
     except FileExistsError:
@@ -54,6 +58,32 @@ def create_bytes(path: Path, data: bytes) -> bool:
         temporary.unlink(missing_ok=True)
     _flush(path.parent)
     return True
+
+
+def _temporary(path: Path) -> Path:
+    """A name beside ``path`` that no other writer uses."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_TEMPORARY}")
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Create ``path`` with ``data``, on disk when this returns."""
+    descriptor = _opened(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _opened(path: Path, flags: int) -> int:
+    """A descriptor of the file, whose directory is made where it is missing."""
+    try:
+        return os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        make_directory(path.parent)
+        return os.open(path, flags, 0o666)
 
 
 def make_directory(directory: Path) -> None:
@@ -108,8 +138,7 @@ def exclusive(lock: Path) -> Generator[None]:
 
     A killed holder lets go by itself.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(lock, os.O_RDONLY | os.O_CREAT, 0o644)
+    handle = _opened(lock, os.O_RDONLY | os.O_CREAT)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -1,6 +1,7 @@
 """SQL over the lake: in memory, in the ``tradecore.duckdb`` that people open, and for queries that may only read."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,12 +11,13 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from tradecore_pipeline.domain.errors import UsageError
+from tradecore_pipeline.domain.errors import InvalidDataError, TradecoreError, UsageError
 from tradecore_pipeline.domain.instruments import EXCHANGES, Instrument
-from tradecore_pipeline.domain.tables import GAPS, LISTINGS, MARKET_DATA
+from tradecore_pipeline.domain.tables import GAPS, LISTINGS, MARKET_DATA, Table
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.storage.atomic import listed_names, replacing
 from tradecore_pipeline.storage.connection import first_line, literal, open_connection, to_frame
+from tradecore_pipeline.storage.decoding import decode_day
 from tradecore_pipeline.storage.lake import Lake
 from tradecore_pipeline.storage.layout import PARQUET, Layout
 from tradecore_pipeline.storage.views import Branch, View, all_views, create_view
@@ -23,6 +25,7 @@ from tradecore_pipeline.storage.views import Branch, View, all_views, create_vie
 _ONLY_SELECT = "only one SELECT statement is answered (also WITH, FROM, DESCRIBE, SHOW, SUMMARIZE)"
 
 _ATTEMPTS = 4
+_FILE = re.compile(r"/[^'\"\n]*\.parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +81,14 @@ class Catalog:
 
         Raises:
             UsageError: the statement is not a SELECT, or DuckDB refuses it; with DuckDB's first line.
+            InvalidDataError: a file of it cannot be read.
         """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return self._answer(sql)
             except duckdb.Error as error:
                 if attempt == _ATTEMPTS or not _may_pass(error):
-                    raise UsageError(first_line(error)) from error
+                    raise self._refusal(error) from error
         raise AssertionError("the last attempt returns or raises")
 
     def _answer(self, sql: str) -> QueryResult:
@@ -134,12 +138,25 @@ class Catalog:
         return self.views[name]
 
     def _gaps(self, instrument: Instrument, start: datetime, end: datetime) -> pd.DataFrame:
+        sql = "FROM gaps WHERE instrument = $1 AND first_missing >= $2 AND first_missing < $3 ORDER BY first_missing"
         with self.connect() as connection:
-            sql = (
-                "FROM gaps WHERE instrument = $1 AND first_missing >= $2 AND first_missing < $3 ORDER BY first_missing"
-            )
-            relation = connection.sql(sql, params=[str(instrument), start, end])
-            return to_frame(relation, GAPS.key).drop(columns="instrument")
+            try:
+                relation = connection.sql(sql, params=[str(instrument), start, end])
+                return to_frame(relation, GAPS.key).drop(columns="instrument")
+            except duckdb.Error as error:
+                raise self._refusal(error) from error
+
+    def _refusal(self, error: duckdb.Error) -> TradecoreError:
+        """DuckDB's first line; where a file is at fault, which one, and what to do."""
+        if not _may_pass(error):
+            return UsageError(first_line(error))
+        for view in (self.views[GAPS.name], self.views[LISTINGS.name]):
+            for path in (path for branch in self._branches(view) for path in branch.paths):
+                if not _is_readable(path, view.table):
+                    return InvalidDataError(f"{path} cannot be read: `tradecore repair` writes it again")
+        if named := _FILE.search(str(error)):
+            return InvalidDataError(f"{named[0]} cannot be read: `tradecore repair` fetches that day again")
+        return UsageError(first_line(error))
 
     def _branches(self, view: View) -> list[Branch]:
         if view.table is LISTINGS:
@@ -179,6 +196,14 @@ def _one_timeframe(view: View, timeframe: Timeframe | None) -> Timeframe | None:
 def _may_pass(error: duckdb.Error) -> bool:
     """Whether the error may come from a file that was replaced while DuckDB, which opens it twice, was reading it."""
     return type(error) is duckdb.Error or isinstance(error, (duckdb.IOException, duckdb.InvalidInputException))
+
+
+def _is_readable(path: str, table: Table) -> bool:
+    try:
+        decode_day(path, table.schema)
+    except InvalidDataError:
+        return False
+    return True
 
 
 def _check_reads_only(connection: duckdb.DuckDBPyConnection, sql: str) -> None:

@@ -14,6 +14,7 @@ from tradecore_pipeline.domain.time import day_range
 from tradecore_pipeline.storage.failures import Failure, Failures
 from tradecore_pipeline.storage.lake import Lake
 from tradecore_pipeline.storage.ledger import Ledger, LedgerEntry
+from tradecore_pipeline.storage.mending import readable_entries
 
 _BEFORE_LISTING = "before listing"
 """How the reasons of days before an instrument's first row begin."""
@@ -22,6 +23,8 @@ _BEFORE_LISTING = "before listing"
 class State(StrEnum):
     """How a day of a dataset stands. One that is several is what comes first here."""
 
+    DAMAGED = "damaged"
+    """What the home noted of it cannot be read: its rows may be whole all the same."""
     FAILED = "failed"
     """The last attempt to fetch it failed, and it was not complete before, or its file is lost or damaged."""
     MISSING = "missing"
@@ -49,7 +52,9 @@ class DayState:
     missing: int
     """Rows that the exchange did not publish inside the day."""
     reason: str
-    """Why there are no rows, more to come, or no day at all; what a restated day held before; else empty."""
+    """Why there are no rows, more to come, or no day at all; what a restated day held before; else empty.
+
+    Of a damaged day, which file, and what to do."""
     source: str
     """As ``LedgerEntry.source``; empty for a day that was never stored."""
 
@@ -82,6 +87,8 @@ class CoverageRow:
     failed_days: int
     missing_days: int
     """Days that were never stored, between days that were."""
+    damaged_days: int
+    """Days whose notes cannot be read: their rows and gaps are not counted."""
 
 
 def coverage(ledger: Ledger, instruments: Iterable[Instrument]) -> list[CoverageRow]:
@@ -93,13 +100,10 @@ def coverage(ledger: Ledger, instruments: Iterable[Instrument]) -> list[Coverage
 def day_states(
     ledger: Ledger, failures: Failures, instrument: Instrument, table: Table, first: date, last: date
 ) -> list[DayState]:
-    """How every day from ``first`` to ``last`` stands, in order.
-
-    Raises:
-        InvalidDataError: a ledger entry, or the document of a failed day, cannot be read.
-    """
-    entries, failed = ledger.entries(table.name, instrument), failures.list(table.name, instrument)
-    return _states(_with_files(ledger, table, entries, failed), failed, first, last)
+    """How every day from ``first`` to ``last`` stands, in order."""
+    failed = failures.list(table.name, instrument)
+    entries, damaged = readable_entries(ledger, table.name, instrument)
+    return _states(_with_files(ledger, table, entries, failed), failed, damaged, first, last)
 
 
 def known_days(ledger: Ledger, failures: Failures, instrument: Instrument, table: Table) -> tuple[date, date] | None:
@@ -121,11 +125,13 @@ def merge_gaps(gaps: Iterable[Gap], step: timedelta | None) -> list[Gap]:
 
 def _row(ledger: Ledger, failures: Failures, instrument: Instrument, table: Table) -> CoverageRow:
     failed = failures.list(table.name, instrument)
-    entries = _with_files(ledger, table, ledger.entries(table.name, instrument), failed)
+    entries, damaged = readable_entries(ledger, table.name, instrument)
+    entries = _with_files(ledger, table, entries, failed)
     with_rows: Sequence[date] = [entry.day for entry in entries if entry.rows]
     minutes = 0 if table.step is None else table.step // timedelta(minutes=1)
-    extent = _extent([entry.day for entry in entries], failed)
-    count = Counter[State]() if extent is None else Counter(day.state for day in _states(entries, failed, *extent))
+    extent = _extent(ledger.days(table.name, instrument), failed)
+    states = [] if extent is None else _states(entries, failed, damaged, *extent)
+    count = Counter(day.state for day in states)
     return CoverageRow(
         instrument=instrument,
         dataset=table.name,
@@ -143,6 +149,7 @@ def _row(ledger: Ledger, failures: Failures, instrument: Instrument, table: Tabl
         incomplete_days=count[State.INCOMPLETE],
         failed_days=count[State.FAILED],
         missing_days=count[State.MISSING],
+        damaged_days=count[State.DAMAGED],
     )
 
 
@@ -164,10 +171,15 @@ def _extent(stored: Sequence[date], failed: Sequence[Failure]) -> tuple[date, da
     return (min(ends), max(ends)) if ends else None
 
 
-def _states(entries: Iterable[LedgerEntry], failed: Iterable[Failure], first: date, last: date) -> list[DayState]:
+def _states(
+    entries: Iterable[LedgerEntry], failed: Iterable[Failure], damaged: Mapping[date, str], first: date, last: date
+) -> list[DayState]:
     stored = {entry.day: entry for entry in entries}
     failures = {failure.day: failure for failure in failed}
-    return [_state(day, stored, failures) for day in day_range(first, last)]
+    return [
+        DayState(day, State.DAMAGED, 0, 0, damaged[day], "") if day in damaged else _state(day, stored, failures)
+        for day in day_range(first, last)
+    ]
 
 
 def _state(day: date, stored: Mapping[date, LedgerEntry], failures: Mapping[date, Failure]) -> DayState:
@@ -176,7 +188,8 @@ def _state(day: date, stored: Mapping[date, LedgerEntry], failures: Mapping[date
     if failure is not None and (entry is None or (not entry.complete and entry.ingested_at < failure.at)):
         times = "" if failure.attempts == 1 else f" ({failure.attempts} attempts since {failure.first_at:%Y-%m-%d})"
         rows, missing, source = (0, 0, "") if entry is None else (entry.rows, entry.missing, entry.source)
-        return DayState(day, State.FAILED, rows, missing, failure.reason + times, source)
+        state = State.DAMAGED if failure.damaged else State.FAILED
+        return DayState(day, state, rows, missing, failure.reason + times, source)
     if entry is None:
         return DayState(day, State.MISSING, 0, 0, "", "")
     return DayState(day, _stored_state(entry), entry.rows, entry.missing, _reason(entry), entry.source)

@@ -4,7 +4,7 @@ Each file keeps its numbers at a scale of its own (see ``scaling``): readers bri
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
@@ -48,16 +48,17 @@ def encode_day(table: Table, day: date, rows: Rows) -> EncodedDay:
         InvalidDataError: a column is missing, unexpected or of the wrong type, a value is null or not finite where it
             must not be, or the keys are not increasing within the day (not decreasing, where rows may share one).
     """
-    columns = _columns(table, rows)
-    _check_names(table, columns)
-    stored = pa.table([_cast(table, field, columns[field.name]) for field in table.schema], schema=table.schema)
-    _check_keys(table, day, stored.column(table.key))
-    return EncodedDay(_parquet(table, stored.combine_chunks()), stored.num_rows)
+    schema, columns = table.schema, _columns(table, rows)
+    _check_names(table, schema, columns)
+    stored = [_cast(table, field, columns[field.name]) for field in schema]
+    keys = stored[schema.get_field_index(table.key)]
+    _check_keys(table, day, keys)
+    return EncodedDay(_parquet(table, schema, stored), len(keys))
 
 
 def _columns(table: Table, rows: Rows) -> Mapping[str, pa.ChunkedArray]:
     if isinstance(rows, pa.Table):
-        return {name: rows.column(name) for name in rows.column_names}
+        return dict(zip(rows.column_names, rows.columns, strict=True))
     frame = rows.reset_index() if rows.index.name == table.key else rows
     try:
         return {str(name): arrow_column(cast("pd.Series", frame[name])) for name in frame.columns}
@@ -74,22 +75,24 @@ def arrow_column(values: pd.Series) -> pa.ChunkedArray:
     return made if isinstance(made, pa.ChunkedArray) else pa.chunked_array([made])
 
 
-def _check_names(table: Table, columns: Mapping[str, pa.ChunkedArray]) -> None:
-    wanted = set(table.schema.names)
+def _check_names(table: Table, schema: pa.Schema, columns: Mapping[str, pa.ChunkedArray]) -> None:
+    wanted = set(schema.names)
     if missing := sorted(wanted - columns.keys()):
         raise InvalidDataError(f"{table.name} rows lack {', '.join(missing)}: nothing was stored")
     if unexpected := sorted(columns.keys() - wanted):
         raise InvalidDataError(f"{table.name} has no column {', '.join(unexpected)}: nothing was stored")
 
 
-def _cast(table: Table, field: pa.Field, values: pa.ChunkedArray) -> pa.ChunkedArray:
+def _cast(table: Table, field: pa.Field, column: pa.ChunkedArray) -> pa.Array:
+    values = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     name = f"{table.name}.{field.name}"
     if pa.types.is_timestamp(field.type) and not (pa.types.is_timestamp(values.type) and values.type.tz):
         raise InvalidDataError(f"{name} is {values.type}, not a UTC timestamp: nothing was stored")
-    if pa.types.is_floating(values.type) and not np.isfinite(values.drop_null().to_numpy()).all():
+    known = values.drop_null() if values.null_count else values
+    if pa.types.is_floating(values.type) and not np.isfinite(known.to_numpy()).all():
         raise InvalidDataError(f"{name} holds values that are not finite numbers: nothing was stored")
     try:
-        made = values.cast(field.type)
+        made = values if values.type == field.type else values.cast(field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InvalidDataError(f"{name} is not {field.type}: {_first_line(error)}: nothing was stored") from error
     if made.null_count and not field.nullable:
@@ -97,7 +100,7 @@ def _cast(table: Table, field: pa.Field, values: pa.ChunkedArray) -> pa.ChunkedA
     return made
 
 
-def _check_keys(table: Table, day: date, keys: pa.ChunkedArray) -> None:
+def _check_keys(table: Table, day: date, keys: pa.Array) -> None:
     moments = keys.cast(pa.int64()).to_numpy()
     first = int(day_start(day).timestamp() * 1000)
     day_ms = timedelta(days=1) // timedelta(milliseconds=1)
@@ -107,9 +110,9 @@ def _check_keys(table: Table, day: date, keys: pa.ChunkedArray) -> None:
         raise InvalidDataError(f"{table.name} of {day}: {table.key} is repeated or out of order: nothing was stored")
 
 
-def _parquet(table: Table, rows: pa.Table) -> bytes:
-    columns = [_narrowed(column) for column in rows.columns]
-    fields = [field.with_type(column.type) for field, column in zip(rows.schema, columns, strict=True)]
+def _parquet(table: Table, schema: pa.Schema, stored: Sequence[pa.Array]) -> bytes:
+    columns = [_narrowed(values) for values in stored]
+    fields = [field.with_type(column.type) for field, column in zip(schema, columns, strict=True)]
     integers = [field.name for field in fields if _is_integer(field.type)]
     floats = [field.name for field in fields if pa.types.is_floating(field.type)]
     options: dict[str, Any] = {
@@ -129,8 +132,7 @@ def _parquet(table: Table, rows: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _narrowed(column: pa.ChunkedArray) -> pa.Array:
-    values = column.combine_chunks()
+def _narrowed(values: pa.Array) -> pa.Array:
     return narrowed(values) if pa.types.is_decimal(values.type) or pa.types.is_float64(values.type) else values
 
 

@@ -2,14 +2,13 @@
 
 import json
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from tradecore_pipeline.domain.errors import InvalidDataError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.storage.atomic import exclusive, listed_names, write_bytes
-from tradecore_pipeline.storage.layout import JSON, Layout
+from tradecore_pipeline.storage.layout import JSON, Layout, named_day
 
 LONGEST_REASON = 1_000
 """Characters kept of a reason: a server's error page would otherwise be kept whole, day by day."""
@@ -29,6 +28,8 @@ class Failure:
     """When the last attempt failed."""
     attempts: int
     """How many failed since the day was last stored, or ever."""
+    damaged: bool = False
+    """Its document cannot be read: when and how often it failed is lost, and the reason says what to do."""
 
 
 class Failures:
@@ -44,7 +45,10 @@ class Failures:
         kept = line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON - 3]}..."
         with exclusive(path.parent / ".lock"):
             before = self.get(dataset, instrument, day)
-            first_at, attempts = (before.first_at, before.attempts) if before is not None else (at, 0)
+            if before is None or before.damaged:
+                first_at, attempts = at, 0
+            else:
+                first_at, attempts = before.first_at, before.attempts
             failure = Failure(instrument, dataset, day, kept, first_at, at, attempts + 1)
             write_bytes(path, _encode(failure))
         return failure
@@ -55,12 +59,13 @@ class Failures:
 
     def get(self, dataset: str, instrument: Instrument, day: date) -> Failure | None:
         """What is known about a failed day, or None if it did not fail since it was last stored."""
-        return _read(self.layout.failure_day(dataset, instrument, day), instrument)
+        return _read(self.layout.failure_day(dataset, instrument, day), dataset, instrument, day)
 
     def list(self, dataset: str, instrument: Instrument) -> list[Failure]:
         """Every failed day of a dataset, in order."""
         directory = self.layout.failure_series(dataset, instrument)
-        found = (_read(directory / name, instrument) for name in listed_names(directory, JSON))
+        names = listed_names(directory, JSON)
+        found = (_read(directory / name, dataset, instrument, named_day(name)) for name in names)
         return [failure for failure in found if failure is not None]
 
 
@@ -77,7 +82,7 @@ def _encode(failure: Failure) -> bytes:
     return f"{json.dumps(document, sort_keys=True)}\n".encode()
 
 
-def _read(path: Path, instrument: Instrument) -> Failure | None:
+def _read(path: Path, dataset: str, instrument: Instrument, day: date) -> Failure | None:
     try:
         fields: dict[str, Any] = json.loads(path.read_bytes())
         fields["instrument"] = instrument
@@ -86,5 +91,8 @@ def _read(path: Path, instrument: Instrument) -> Failure | None:
         return Failure(**fields)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise InvalidDataError(f"{path} does not tell of a failed day: remove it") from error
+    except (ValueError, KeyError, TypeError):
+        # That the day failed is all that is known: enough to ask for it again, and too little to stop anybody.
+        reason = f"{path} is damaged: `tradecore repair` fetches that day again"
+        at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        return Failure(instrument, dataset, day, reason, at, at, attempts=1, damaged=True)

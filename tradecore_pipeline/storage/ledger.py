@@ -127,9 +127,13 @@ class Ledger:
         self._claimed = market
 
     def _market_of_days(self) -> str | None:
-        """What the first ledger entry that is found says: for a home that lost its marker."""
-        entry = next(self.layout.ledger.rglob(f"*{JSON}"), None)
-        return None if entry is None else _text(json.loads(entry.read_bytes())["market"])
+        """What the first ledger entry that can be read says: for a home that lost its marker."""
+        for path in self.layout.ledger.rglob(f"*{JSON}"):
+            try:
+                return _text(json.loads(path.read_bytes())["market"])
+            except (ValueError, KeyError, TypeError):
+                continue  # a torn entry: `tradecore repair` mends it, and its neighbours say the same
+        return None
 
 
 def _text(value: object) -> str:
@@ -192,4 +196,4 @@ def _read(path: Path, instrument: Instrument) -> LedgerEntry:
         fields["verified_at"] = None if verified is None else datetime.fromisoformat(verified)
         return LedgerEntry(**fields)
     except (ValueError, KeyError, TypeError) as error:
-        raise InvalidDataError(f"{path} is not a ledger entry: remove it and materialize that day again") from error
+        raise InvalidDataError(f"{path} is not a ledger entry: `tradecore repair` mends it") from error

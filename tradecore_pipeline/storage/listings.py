@@ -28,16 +28,16 @@ class Listings:
         An instrument that an earlier answer had and this one has not is kept as delisted, its last day the one on which
         it was last seen. Days that an earlier answer told and this one does not are kept. An instrument that is listed
         again keeps the first day of its first life: its ``first_day`` is the earliest that was ever told. An answer
-        older than the stored one changes nothing.
+        older than the stored one changes nothing. A stored file that cannot be read is replaced by the answer alone.
 
         Raises:
-            InvalidDataError: the answer is empty, names an instrument twice or one of another exchange, or the stored
-                file cannot be read; what was stored stays.
+            InvalidDataError: the answer is empty, or names an instrument twice or one of another exchange; what was
+                stored stays.
         """
         _check(exchange, rows)
         path = self.layout.listings(exchange)
         with exclusive(path.parent / ".lock"):
-            before, seen = self._read(exchange)
+            before, seen = self._known(exchange)
             if seen is not None and seen > as_of:
                 return before
             known = _merged(before, rows, seen=None if seen is None else seen.astimezone(UTC).date())
@@ -60,6 +60,13 @@ class Listings:
         """
         return self._read(exchange)[1]
 
+    def _known(self, exchange: str) -> tuple[list[ListedInstrument], datetime | None]:
+        """What is stored, as far as it can be read: a damaged file must not keep a whole answer from being stored."""
+        try:
+            return self._read(exchange)
+        except InvalidDataError:
+            return [], None
+
     def _read(self, exchange: str) -> tuple[list[ListedInstrument], datetime | None]:
         path = self.layout.listings(exchange)
         try:
@@ -70,7 +77,9 @@ class Listings:
             rows = pq.read_table(pa.BufferReader(data), use_threads=False).select(LISTINGS.schema.names).to_pylist()
             return [_listed(row) for row in rows], rows[0]["as_of"].astimezone(UTC)
         except (pa.ArrowInvalid, OSError, KeyError, ValueError, IndexError, TradecoreError) as error:
-            raise InvalidDataError(f"{path} cannot be read: remove it and ask {exchange} again") from error
+            raise InvalidDataError(
+                f"{path} cannot be read: `tradecore instruments --exchange {exchange} --refresh` replaces it"
+            ) from error
 
 
 def listed_on(rows: Iterable[ListedInstrument], day: date) -> list[ListedInstrument]:

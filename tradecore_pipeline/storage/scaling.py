@@ -56,8 +56,8 @@ def nearest_doubles(values: pa.Array) -> np.ndarray:
 
 def _shortened(units: np.ndarray, scale: int) -> tuple[np.ndarray, int]:
     """The same decimals without the zeros that all of them end in."""
-    zeros = 0
-    while zeros < scale and not (units[:_PROBED] % 10 ** (zeros + 1)).any():
+    divisor, zeros = int(np.gcd.reduce(units[:_PROBED])), 0
+    while zeros < scale and divisor % 10 ** (zeros + 1) == 0:
         zeros += 1
     while (units % 10**zeros).any():
         zeros -= 1

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -83,23 +84,43 @@ def timed(ask: Callable[[], object], times: list[float]) -> Any:
     return answer
 
 
-def backfill(dagster: Dagster, days: list[date], pages: list[float]) -> tuple[float, float, int]:
-    """Launch the backfill and wait for it: seconds to launch, seconds in all, and its runs."""
-    keys = [f"{day}|{instrument}" for instrument in INSTRUMENTS for day in days]
-    params = {"assetSelection": [{"path": ["market_data", "bars_1m"]}], "partitionNames": keys}
+@dataclass(frozen=True)
+class Backfill:
+    """How a backfill went."""
+
+    launch_seconds: float
+    seconds: float
+    runs: int
+
+
+def launch_and_wait(
+    dagster: Dagster, assets: Sequence[Sequence[str]], keys: Sequence[str], *, look: Callable[[], str]
+) -> Backfill:
+    """Launch a backfill of the assets' partitions and wait for it; ``look`` says how far it is, every few seconds."""
+    params = {"assetSelection": [{"path": list(path)} for path in assets], "partitionNames": list(keys)}
     launches: list[float] = []
     began = time.perf_counter()
     launched = timed(lambda: dagster.ask(_LAUNCH, params=params), launches)["launchPartitionBackfill"]
     while True:
         time.sleep(_PAUSE)
         found = dagster.ask(_STATUS, id=launched["backfillId"])["partitionBackfillOrError"]
-        stats = timed(lambda: dagster.ask(_PAGE), pages)["assetNodeOrError"]["partitionStats"]
-        say(f"{time.perf_counter() - began:.0f} s: {found['status']}, {stats['numMaterialized']} of {len(keys)}")
+        say(f"{time.perf_counter() - began:.0f} s: {found['status']}, {look()}")
         if found["status"] not in {"REQUESTED", "IN_PROGRESS"}:
             break
     if found["status"] != "COMPLETED_SUCCESS":
         sys.exit(f"the backfill ended as {found['status']}")
-    return launches[0], time.perf_counter() - began, len(found["runs"])
+    return Backfill(launches[0], time.perf_counter() - began, len(found["runs"]))
+
+
+def backfill(dagster: Dagster, days: list[date], pages: list[float]) -> Backfill:
+    """The backfill of every instrument's days; what the asset's page took to answer is added to ``pages``."""
+    keys = [f"{day}|{instrument}" for instrument in INSTRUMENTS for day in days]
+
+    def look() -> str:
+        stats = timed(lambda: dagster.ask(_PAGE), pages)["assetNodeOrError"]["partitionStats"]
+        return f"{stats['numMaterialized']} of {len(keys)}"
+
+    return launch_and_wait(dagster, [["market_data", "bars_1m"]], keys, look=look)
 
 
 def main() -> None:
@@ -115,7 +136,7 @@ def main() -> None:
             while not dagster.answers():
                 time.sleep(0.2)
             pages: list[float] = []
-            launch, whole, runs = backfill(dagster, days, pages)
+            done = backfill(dagster, days, pages)
         finally:
             dagster.stop()
         rows = coverage(Ledger(Layout(home)), [Instrument.parse(text) for text in INSTRUMENTS])
@@ -123,16 +144,17 @@ def main() -> None:
     whole_days = sum(row.done_days + row.gap_days for row in bars)
     print_report(
         name="ui_backfill",
-        ours=whole_days / whole,
-        peer=len(INSTRUMENTS) * count / whole,
+        ours=whole_days / done.seconds,
+        peer=len(INSTRUMENTS) * count / done.seconds,
         peer_name="the days asked for",
         unit="days/s",
         ratio=whole_days / (len(INSTRUMENTS) * count),
         equal=whole_days == len(INSTRUMENTS) * count,
         n=len(INSTRUMENTS) * count,
         note=f"{count} days of {len(INSTRUMENTS)} instruments ({VARIABLE}), {sum(row.rows for row in bars)} rows; "
-        f"launched in {launch:.2f} s, done after {whole:.0f} s in {runs} runs; meanwhile the asset's page was answered "
-        f"in {median(pages):.2f} s (median of {len(pages)}; at most {max(pages):.2f} s); done are days in the states "
+        f"launched in {done.launch_seconds:.2f} s, done after {done.seconds:.0f} s in {done.runs} runs; "
+        f"meanwhile the asset's page was answered in {median(pages):.2f} s (median of {len(pages)}; "
+        f"at most {max(pages):.2f} s); done are days in the states "
         f"{State.DONE} and {State.GAP}",
     )
 

@@ -10,6 +10,7 @@ import requests
 
 from tradecore_pipeline.cli.session import Session
 from tradecore_pipeline.cli.work import ingest
+from tradecore_pipeline.defs.automation import oldest_incomplete_day
 from tradecore_pipeline.defs.ingestion import days_to_repair, verify_days
 from tradecore_pipeline.defs.launch import run_job
 from tradecore_pipeline.defs.repair import JOB, run_config
@@ -20,7 +21,9 @@ from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.simulator.parameters import demo_parameters
 from tradecore_pipeline.simulator.server import build_simulated, running
 from tradecore_pipeline.storage.alerts import alerts
-from tradecore_pipeline_tests.chain import BTC, END, NOW, ONE_DAY, SEED, START, small_settings
+from tradecore_pipeline.storage.coverage import coverage
+from tradecore_pipeline.storage.ledger import LedgerEntry
+from tradecore_pipeline_tests.chain import BTC, END, NOW, ONE_DAY, SEED, START, small_settings, span, tradecore
 
 FIRST = NOW.date() - 6 * ONE_DAY
 WEEK = list(day_range(FIRST, NOW.date()))
@@ -118,6 +121,64 @@ def test_a_lost_file_and_a_failed_day_are_asked_for_again(later: Any) -> None:
         repair(settings, now)
         assert adapters.lake.days(BARS_1M, BTC) == WEEK
         assert adapters.failures.list(FUNDING_RATES.name, BTC) == []
+
+
+def torn_home(settings: Settings) -> Session:
+    """Two ledger entries, a gap table, a failed day's document and the listings are not what was written."""
+    session = Session(settings)
+    layout = session.adapters.layout
+    for day in (WEEK[1], WEEK[3]):
+        path = layout.ledger_day(BARS_1M.name, BTC, day)
+        path.write_bytes(path.read_bytes()[:90])
+    session.adapters.failures.record(FUNDING_RATES.name, BTC, WEEK[0], reason="the file lies", at=NOW)
+    layout.failure_day(FUNDING_RATES.name, BTC, WEEK[0]).write_bytes(b"")
+    gaps = layout.gaps_day(BARS_1M.name, BTC, WEEK[2])
+    gaps.parent.mkdir(parents=True, exist_ok=True)
+    gaps.write_bytes(b"PAR1")
+    layout.listings("binance").write_bytes(b"PAR1")
+    return session
+
+
+def told(entry: LedgerEntry) -> tuple[object, ...]:
+    return entry.day, entry.rows, entry.sha256, entry.complete, entry.gaps, entry.reason, entry.source
+
+
+def test_torn_notes_are_a_state_of_their_own_until_the_repair_heals_them(later: Any) -> None:
+    settings, now, _ = later
+    repair(settings, now)
+    bars = settings.home / "lake" / "bars_1m"
+    before = {path: path.read_bytes() for path in bars.rglob("*.parquet")}
+    with Session(settings) as session:
+        entries = [told(entry) for entry in session.adapters.ledger.entries(BARS_1M.name, BTC)]
+    with torn_home(settings) as session:
+        rows = coverage(session.adapters.ledger, [BTC])
+        assert [row.damaged_days for row in rows[:2]] == [2, 1]
+        done = repair(settings, now)
+        assert {f"{WEEK[1]}|{BTC}", f"{WEEK[3]}|{BTC}"} <= set(done)
+        assert [told(entry) for entry in session.adapters.ledger.entries(BARS_1M.name, BTC)] == entries
+        assert not any(row.damaged_days or row.failed_days for row in coverage(session.adapters.ledger, [BTC]))
+        assert session.adapters.catalog.query("FROM gaps").columns
+        assert BTC in {one.instrument for one in session.adapters.listings.get("binance")}
+    assert {path: path.read_bytes() for path in bars.rglob("*.parquet")} == before
+
+
+@pytest.mark.parametrize("command", ["update", "backfill"])
+def test_a_torn_entry_stops_neither_updates_nor_backfills(later: Any, command: str) -> None:
+    settings, now, _ = later
+    repair(settings, now)
+    with torn_home(settings) as session:
+        days = span(WEEK[0], WEEK[-1]) if command == "backfill" else ()
+        outcome = tradecore(settings, command, str(BTC), *days, "--json")
+        assert outcome.code == 0, outcome.err
+        entries = {entry.day: entry for entry in session.adapters.ledger.entries(BARS_1M.name, BTC)}
+    assert all(entries[day].complete and entries[day].rows == 1440 for day in (WEEK[1], WEEK[3]))
+
+
+def test_the_hourly_schedule_begins_with_a_torn_day(later: Any) -> None:
+    settings, now, _ = later
+    repair(settings, now)
+    with torn_home(settings) as session:
+        assert oldest_incomplete_day(session.adapters, BTC, now.date()) == WEEK[1]
 
 
 def test_an_exchange_that_is_down_stops_the_repair_with_its_name(tmp_path: Path) -> None:

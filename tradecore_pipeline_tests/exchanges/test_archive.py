@@ -1,4 +1,6 @@
+import io
 import re
+import zipfile
 from collections.abc import Callable
 from datetime import date, timedelta
 
@@ -8,7 +10,9 @@ from tradecore_pipeline.domain.errors import ChecksumError, InvalidDataError, So
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.market_data import FetchedDay
 from tradecore_pipeline.domain.time import day_start
+from tradecore_pipeline.exchanges.archive import unzip
 from tradecore_pipeline.exchanges.binance.client import BinanceExchange
+from tradecore_pipeline.exchanges.http import Reply
 from tradecore_pipeline_tests.exchanges.fake import Answer, FakeBinance, klines_csv, minutes, snapshots, zipped
 
 Connect = Callable[..., BinanceExchange]
@@ -84,6 +88,22 @@ def test_a_file_that_holds_something_else_fails_the_day(
     fake.files[DAILY_KEY] = body
     with pytest.raises(InvalidDataError, match=message):
         fetch(connect(), DAY)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_zip_with_any_one_bit_turned_holds_what_it_held_or_is_refused(method: int) -> None:
+    csv, body = klines_csv(minutes(DAY, 0, 3), header=False), io.BytesIO()
+    with zipfile.ZipFile(body, "w", method) as archive:
+        archive.writestr("x.csv", csv)
+    turned, refused = bytearray(body.getvalue()), 0
+    for at in range(8 * len(turned)):
+        turned[at // 8] ^= 1 << at % 8
+        try:
+            assert unzip(Reply("u", bytes(turned), "real", None), named=None) == csv
+        except InvalidDataError:
+            refused += 1
+        turned[at // 8] ^= 1 << at % 8
+    assert refused > 8 * len(turned) // 2
 
 
 def test_a_short_body_is_fetched_again(fake: FakeBinance, connect: Connect) -> None:

@@ -11,6 +11,7 @@ from tradecore_pipeline.domain.errors import (
 )
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.market_data import FetchedDay, Gap
+from tradecore_pipeline.domain.time import month_days
 from tradecore_pipeline.exchanges.binance.client import BinanceExchange
 from tradecore_pipeline_tests.exchanges.fake import Answer, FakeBinance, kline, klines_csv, minutes, ms
 
@@ -18,6 +19,7 @@ Connect = Callable[..., BinanceExchange]
 BTC = Instrument.parse("binance:BTC/USDT:USDT")
 DAY = date(2024, 6, 10)
 DAILY_KEY = "data/futures/um/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2024-06-10.zip"
+MAY_KEY = "data/futures/um/monthly/klines/BTCUSDT/1m/BTCUSDT-1m-2024-05.zip"
 
 
 def fetch(exchange: BinanceExchange, *days: date, instrument: Instrument = BTC) -> list[FetchedDay]:
@@ -221,3 +223,24 @@ def test_a_dataset_or_market_that_is_not_offered_is_a_usage_error(connect: Conne
         connect().fetch_days("open_interest", spot, [DAY])
     with pytest.raises(UsageError, match="settles in BTC"):
         connect().fetch_days("bars_1m", Instrument.parse("binance:BTC/USD:BTC"), [DAY])
+
+
+def test_days_in_a_monthly_file_ask_for_no_other_listing(fake: FakeBinance, connect: Connect) -> None:
+    days = month_days(date(2024, 5, 1))
+    fake.put_month("2024-05", [stamp for day in days for stamp in minutes(day)])
+    assert [day.source for day in fetch(connect(), *days)] == ["archive-monthly"] * 31
+    assert (fake.asked("monthly%2Fklines"), fake.asked("daily%2Fklines")) == (1, 0)
+
+
+def test_a_bad_row_in_a_monthly_file_fails_its_own_day_and_no_day_before_it(
+    fake: FakeBinance, connect: Connect
+) -> None:
+    days = month_days(date(2024, 5, 1))
+    csv = klines_csv([stamp for day in days for stamp in minutes(day)], header=True)
+    bad = klines_csv(minutes(days[11])[:1], header=False)
+    high = kline(minutes(days[11])[0])[2]
+    fake.put(MAY_KEY, csv.replace(bad, bad.replace(f",{high},".encode(), b",-1,", 1), 1))
+    stream = connect().fetch_days("bars_1m", BTC, days)
+    assert [next(stream).day for _ in range(11)] == list(days[:11])
+    with pytest.raises(InvalidDataError, match=r"2024-05-12T00:00:00Z: high is not above zero"):
+        next(stream)

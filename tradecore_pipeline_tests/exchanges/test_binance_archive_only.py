@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from tradecore_pipeline.domain.errors import SourceUnavailableError, UsageError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.market_data import FetchedDay
 from tradecore_pipeline.domain.time import day_range, day_start
@@ -119,6 +120,38 @@ def test_funding_and_metrics_come_from_their_files(fake: FakeBinance, exchange: 
         days = fetch(exchange, dataset, *MAY[:2])
         assert [(day.rows.num_rows, day.complete) for day in days] == [(288, True)] * 2
         assert exchange.first_day(dataset, BTC) == MAY[0]
+
+
+@pytest.mark.parametrize("archive_only", [True, False])
+@pytest.mark.parametrize("dataset", ["bars_1m", "funding_rates", "open_interest"])
+def test_a_clock_weeks_ahead_of_the_archives_answers_stores_nothing_and_says_so(
+    fake: FakeBinance, connect: Connect, dataset: str, *, archive_only: bool
+) -> None:
+    fake.put_day(MARCH, minutes(MARCH))
+    fake.put_metrics(MARCH, snapshots(day_start(MARCH), 288))
+    exchange = connect(
+        archive_only=archive_only,
+        rest_url="http://127.0.0.1:9",
+        retries=0,
+        clock=datetime.now(UTC) + timedelta(days=60),
+    )
+    today = datetime.now(UTC).date()
+    with pytest.raises(
+        SourceUnavailableError, match=r"this machine's clock \(.*\) is ahead of the archive's \(.*\): set"
+    ):
+        fetch(exchange, dataset, today - timedelta(days=1), today)
+
+
+def test_a_clock_a_little_ahead_of_the_archives_answers_is_not_trusted_with_a_day_to_come(
+    fake: FakeBinance, connect: Connect
+) -> None:
+    fake.put_day(MARCH, minutes(MARCH))
+    ahead = datetime.now(UTC) + timedelta(hours=23, minutes=59)
+    with pytest.raises(UsageError, match="is in the future"):
+        fetch(connect(archive_only=True, clock=ahead), "bars_1m", ahead.date() + timedelta(days=1))
+    if ahead.date() > datetime.now(UTC).date():
+        with pytest.raises(UsageError, match="is in the future"):
+            fetch(connect(archive_only=True, clock=ahead), "bars_1m", ahead.date())
 
 
 def test_the_clock_is_ours(fake: FakeBinance, exchange: BinanceExchange) -> None:

@@ -59,7 +59,15 @@ def test_rest_fills_in_for_a_wrong_checksum_and_the_day_says_so_until_the_file_i
 
 
 @pytest.mark.parametrize(
-    "body", [b"not a zip", zipped(b"x", "readme.txt"), zipped(klines_csv(minutes(DAY), header=True) * 2, "a.csv")]
+    "body",
+    [
+        b"not a zip",
+        zipped(b"x", "readme.txt"),
+        zipped(klines_csv(minutes(DAY), header=True) * 2, "BTCUSDT-1m-2024-06-10.csv"),
+        zipped(klines_csv(minutes(DAY), header=True), "ETHUSDT-1m-2024-06-10.csv"),
+        zipped(klines_csv(minutes(DAY), header=True), "BTCUSDT-1m-2024-06-11.csv"),
+        zipped(klines_csv(minutes(DAY), header=True), "BTCUSDT-3m-2024-06-10.csv"),
+    ],
 )
 def test_rest_fills_in_for_a_file_that_cannot_be_read_until_it_is_rewritten(
     whole: FakeBinance, connect: Connect, *, body: bytes

@@ -1,5 +1,6 @@
 import socket
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -57,6 +58,19 @@ def test_a_busy_server_is_asked_again_after_the_pause_it_wants(fake: FakeBinance
     assert reply.json()["serverTime"] > 0
     assert time.monotonic() - began >= 1
     client.close()
+
+
+def test_a_reply_is_dated_by_its_host_and_one_out_of_a_cache_by_its_age(fake: FakeBinance) -> None:
+    client = HttpClient(timeout_seconds=1, retries=0, connections=1)
+    fake.faults.append(("/old", 9, Answer(200, b"{}", {"Age": "7200"})))
+    fresh, old = (client.get(Endpoint(fake.url, SETTING), path) for path in ("/fapi/v1/time", "/old"))
+    client.close()
+    assert fresh is not None
+    assert old is not None
+    assert fresh.date is not None
+    assert old.date is not None
+    assert abs(datetime.now(UTC) - fresh.date) < timedelta(minutes=1)
+    assert timedelta(hours=1, minutes=59) < old.date - fresh.date < timedelta(hours=2, minutes=1)
 
 
 def test_a_missing_page_is_none_and_the_market_header_is_read(fake: FakeBinance) -> None:

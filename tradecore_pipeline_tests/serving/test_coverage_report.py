@@ -113,7 +113,7 @@ def test_the_totals_count_days_by_state_and_datasets_without_days_are_named(page
     cells = re.search(r"<tr><td>binance:BTC/USDT:USDT</td><td>bars_1m</td>(.*?)</tr>", page)
     assert cells is not None
     figures = [int(figure.replace(",", "")) for figure in re.findall(r">([\d,]+)</td>", cells[1])]
-    assert figures == [4 * 1440, 0, 4, 0, 0, 0, 1, 1, 0, 0]
+    assert figures == [4 * 1440, 0, 4, 0, 0, 0, 0, 1, 1, 0, 0]
     named = re.search(r"Nothing stored yet: (.*)\.</p>", page)
     assert named is not None
     assert len(named[1].split(", ")) == 4

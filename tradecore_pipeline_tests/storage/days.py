@@ -89,6 +89,8 @@ def regimes(day: date = DAY) -> pa.Table:
         "regime": ["Bull"] * 24,
         "direction_significant": [False] * 24,
         "confidence": [0.8] * 24,
+        "held_index": pa.array([1] * 24, pa.int32()),
+        "trend": pa.array([-1] * 24, pa.int32()),
         "filtered_probability": [[0.8, 0.15, 0.05]] * 24,
         "forecast_log_return": [0.0] * 24,
         "forecast_volatility": [0.01] * 24,

@@ -45,7 +45,8 @@ COLUMNS = {
     "features": ["instrument", "timeframe", "ts_open", "ts_close", "a", "b"],
     "regimes": [
         *("instrument", "timeframe", "ts_open", "ts_close", "regime_index", "volatility_regime", "regime"),
-        *("direction_significant", "confidence", "filtered_probability", "forecast_log_return", "forecast_volatility"),
+        *("direction_significant", "confidence", "filtered_probability", "held_index", "trend"),
+        *("forecast_log_return", "forecast_volatility"),
         *("log_score", "hmm_run_id", "forecast_run_id"),
     ],
     "forecast_scores": ["instrument", "timeframe", "ts_open", "log_score", "har_log_score"],

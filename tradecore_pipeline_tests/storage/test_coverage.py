@@ -21,7 +21,7 @@ ONE_DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
 EMPTY = BARS_1M.schema.empty_table()
 NO_DAYS = {f"{state}_days": 0 for state in ("done", "gap", "restated", "not_published", "before_listing",
-                                             "incomplete", "failed", "missing")}  # fmt: skip
+                                             "incomplete", "failed", "missing", "damaged")}  # fmt: skip
 
 
 @pytest.fixture
@@ -125,3 +125,21 @@ def test_days_between_stored_ones_are_missing_and_failed_ones_extend_what_is_kno
     row = coverage(ledger, [BTC])[0]
     assert (row.done_days, row.missing_days, row.failed_days, row.days) == (2, 3, 1, 2)
     assert (row.first, row.last) == (DAY, DAY + 3 * ONE_DAY)
+
+
+def test_days_whose_notes_are_damaged_are_a_state_of_their_own_and_stop_nobody(
+    lake: Lake, ledger: Ledger, failures: Failures, layout: Layout
+) -> None:
+    _store(lake, ledger, *(_bars(k) for k in range(4)))
+    for offset in (0, 2):
+        layout.ledger_day("bars_1m", BTC, DAY + offset * ONE_DAY).write_bytes(b'{"day": "2022-')
+    for offset in (3, 4):
+        failures.record("bars_1m", BTC, DAY + offset * ONE_DAY, reason="x", at=NOW)
+        layout.failure_day("bars_1m", BTC, DAY + offset * ONE_DAY).write_bytes(b"")
+    found = _states(ledger, failures, 0, 4)
+    assert [day.state for day in found] == ["damaged", "done", "damaged", "done", "damaged"], "a whole day stays done"
+    assert "date=2022-05-01.json is damaged: `tradecore repair` fetches that day again" in found[0].reason
+    assert "date=2022-05-05.json is damaged: `tradecore repair` fetches that day again" in found[4].reason
+    assert known_days(ledger, failures, BTC, BARS_1M) == (DAY, DAY + 4 * ONE_DAY)
+    row = coverage(ledger, [BTC])[0]
+    assert (row.damaged_days, row.done_days, row.days, row.rows) == (3, 2, 2, 2880)

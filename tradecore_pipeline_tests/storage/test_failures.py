@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 
-from tradecore_pipeline.domain.errors import InvalidDataError
 from tradecore_pipeline.domain.tables import BARS_1M, OPEN_INTEREST
 from tradecore_pipeline.storage.failures import LONGEST_REASON, Failure, Failures
 from tradecore_pipeline.storage.layout import Layout
@@ -49,8 +48,19 @@ def test_a_long_reason_is_cut(failures: Failures) -> None:
     assert (len(kept), kept[-5:]) == (LONGEST_REASON, "xx...")
 
 
-def test_a_damaged_document_names_its_file(failures: Failures, layout: Layout) -> None:
-    failures.record(BARS, BTC, DAY, reason="x", at=NOW)
-    layout.failure_day(BARS, BTC, DAY).write_text("[]")
-    with pytest.raises(InvalidDataError, match=r"date=2022-05-01\.json does not tell of a failed day: remove it"):
-        failures.list(BARS, BTC)
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"day": "2022-', b"\xff\x00", b'{"day": "2022-05-01"}'])
+def test_a_damaged_document_still_tells_that_its_day_failed_names_itself_and_is_replaced_by_the_next(
+    failures: Failures, layout: Layout, content: bytes
+) -> None:
+    for _ in range(3):
+        failures.record(BARS, BTC, DAY, reason="x", at=NOW)
+    failures.record(BARS, BTC, DAY + timedelta(days=1), reason="y", at=NOW)
+    path = layout.failure_day(BARS, BTC, DAY)
+    path.write_bytes(content)
+    damaged, whole = failures.list(BARS, BTC)
+    assert (damaged.day, damaged.damaged, damaged.attempts) == (DAY, True, 1)
+    assert damaged.reason == f"{path} is damaged: `tradecore repair` fetches that day again"
+    assert (whole.reason, whole.damaged) == ("y", False)
+    again = failures.record(BARS, BTC, DAY, reason="z", at=NOW + HOUR)
+    assert (again.first_at, again.attempts) == (NOW + HOUR, 1)
+    assert failures.get(BARS, BTC, DAY) == again

@@ -1,6 +1,7 @@
 """The ledger, and storing a day so that a kill at any point loses, doubles and tears nothing."""
 
 import hashlib
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,7 +16,6 @@ from tradecore_pipeline.domain.errors import InvalidDataError, MixedHomeError
 from tradecore_pipeline.domain.market_data import FetchedDay, Gap
 from tradecore_pipeline.domain.tables import BARS_1M
 from tradecore_pipeline.domain.time import day_start
-from tradecore_pipeline.storage import atomic
 from tradecore_pipeline.storage.coverage import coverage
 from tradecore_pipeline.storage.ingest import store_day
 from tradecore_pipeline.storage.lake import Lake
@@ -69,12 +69,12 @@ def test_storing_a_day_twice_is_storing_it_once(lake: Lake, ledger: Ledger, layo
 def _killing(patch: pytest.MonkeyPatch, step: int) -> None:
     """A kill instead of the ``step``-th flush to disk, or right after the ``step``-th renaming, whichever comes."""
     calls = iter(range(10_000))
-    flush, rename = atomic._flush, Path.replace
+    flush, rename = os.fsync, Path.replace
 
-    def flush_or_die(path: Path) -> None:
+    def flush_or_die(descriptor: int) -> None:
         if next(calls) == step:
             raise KilledError
-        flush(path)
+        flush(descriptor)
 
     def rename_and_die(path: Path, target: Path) -> Path:
         moved = rename(path, target)
@@ -82,7 +82,7 @@ def _killing(patch: pytest.MonkeyPatch, step: int) -> None:
             raise KilledError
         return moved
 
-    patch.setattr(atomic, "_flush", flush_or_die)
+    patch.setattr(os, "fsync", flush_or_die)
     patch.setattr(Path, "replace", rename_and_die)
 
 

@@ -52,3 +52,14 @@ def test_the_stored_days_are_told_from_their_names_alone(ledger: Ledger, entry: 
     ledger.record(replace(entry, day=DAY - timedelta(days=3)))
     assert ledger.days(BARS_1M.name, BTC) == [DAY - timedelta(days=3), DAY]
     assert ledger.days("funding_rates", BTC) == []
+
+
+def test_a_home_without_its_marker_is_known_by_an_entry_that_can_be_read(
+    ledger: Ledger, entry: LedgerEntry, layout: Layout
+) -> None:
+    for day in range(1, 4):
+        ledger.record(replace(entry, day=DAY - timedelta(days=day)))
+    for path in sorted(layout.ledger.rglob("date=*.json"))[:-1]:
+        path.write_text("{torn")
+    layout.market_marker.unlink(missing_ok=True)
+    assert Ledger(layout).market() == entry.market

@@ -95,8 +95,17 @@ def test_an_impossible_answer_changes_nothing(listings: Listings, rows: list[Lis
 def test_a_damaged_file_is_named(listings: Listings, layout: Layout) -> None:
     listings.put("binance", [_row("BTC")], as_of=JUNE)
     layout.listings("binance").write_bytes(b"PAR1")
-    with pytest.raises(InvalidDataError, match=r"exchange=binance\.parquet cannot be read: remove it"):
+    with pytest.raises(InvalidDataError, match=r"exchange=binance\.parquet cannot be read: `tradecore instruments"):
         listings.get("binance")
+
+
+def test_a_damaged_file_is_replaced_by_the_next_answer(listings: Listings, layout: Layout) -> None:
+    listings.put("binance", [_row("BTC"), _row("ETH")], as_of=JUNE)
+    path = layout.listings("binance")
+    path.write_bytes(path.read_bytes()[:-9])
+    later = JUNE + timedelta(days=1)
+    assert listings.put("binance", [_row("BTC")], as_of=later) == [_row("BTC")] == listings.get("binance")
+    assert listings.as_of("binance") == later
 
 
 def test_a_day_shows_what_existed_then_and_unknown_ends_are_open() -> None:

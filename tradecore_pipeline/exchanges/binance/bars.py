@@ -18,7 +18,7 @@ from tradecore_pipeline.exchanges.binance.parse import klines_csv
 from tradecore_pipeline.exchanges.binance.rest import BinanceRest
 from tradecore_pipeline.exchanges.binance.symbols import DAILY, FOLDERS, MONTHLY, Listed
 from tradecore_pipeline.exchanges.days import by_month
-from tradecore_pipeline.exchanges.pieces import ONE_DAY, Asked, Piece, assemble, cut, judge, merge, split_gaps
+from tradecore_pipeline.exchanges.pieces import ONE_DAY, Asked, Piece, assemble, checked, cut, judge, merge, split_gaps
 from tradecore_pipeline.exchanges.rest import NotListedError
 from tradecore_pipeline.quality.gaps import epoch_ms, find_gaps
 
@@ -70,11 +70,9 @@ class BarsRoute:
         )
 
     def _day(self, listed: Listed, day: date, *, now: datetime, month: Found) -> FetchedDay:
-        first_file = self._files.first_day(listed, self._kind)
-        if first_file is None or day < first_file:
-            early = self._beginnings.before_listing(listed, self._table, day)
-            if early is not None:
-                return early
+        # A day of a monthly file does not come before all files: no other listing need be asked for.
+        if month.piece is None and (early := self._before_files(listed, day)) is not None:
+            return early
         start = day_start(day)
         found = self._from_archive(listed, day, month)
         piece, failure, seen_until, opened = found.piece, "", None, start
@@ -100,6 +98,13 @@ class BarsRoute:
         fetched = assemble(listed.instrument, self._table, day, consulted(piece, found.piece), verdict)
         return remarked(fetched, found, seen_until=seen_until)
 
+    def _before_files(self, listed: Listed, day: date) -> FetchedDay | None:
+        """The empty day before listing, where the archive's files do not reach back so far."""
+        first_file = self._files.first_day(listed, self._kind)
+        if first_file is not None and day >= first_file:
+            return None
+        return self._beginnings.before_listing(listed, self._table, day)
+
     def _from_archive(self, listed: Listed, day: date, month: Found) -> Found:
         """The day from the month's file if it is whole there, else from whichever file holds more of it."""
         start = day_start(day)
@@ -124,7 +129,10 @@ class BarsRoute:
                 raise InvalidDataError(f"{name} holds {strays} rows outside its {rhythm} window")
             return rows
 
-        return self._files.find(listed, rhythm, self._kind, period, parse)
+        found = self._files.find(listed, rhythm, self._kind, period, parse)
+        if found.piece is None:
+            return found
+        return replace(found, piece=checked(found.piece, self._table, start=start, end=end))
 
     def _repair(
         self, listed: Listed, archived: Piece | None, *, start: datetime, closed_until: datetime

@@ -1,7 +1,7 @@
 """Binance as an exchange: routes each dataset and day to the archive or to REST."""
 
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Protocol
 
@@ -24,6 +24,9 @@ from tradecore_pipeline.exchanges.days import fetch_ahead, refuse_future, truste
 from tradecore_pipeline.exchanges.http import HttpClient
 from tradecore_pipeline.exchanges.rest import NotListedError
 
+_MOST_AHEAD = timedelta(days=1)
+"""How far this machine's clock may run ahead of the archive's, where no API tells the time."""
+
 
 class Route(Protocol):
     """Where the days of one dataset come from."""
@@ -44,7 +47,8 @@ class Route(Protocol):
 class BinanceExchange:
     """Binance's archive and REST endpoints (see ``exchanges.base.Exchange``).
 
-    ``access.clock`` stands in for the server's where REST cannot be reached: days in the archive need nothing else.
+    Where REST cannot be reached, ``access.clock`` stands in for the server's, as far as the archive's answers bear it
+    out: days in the archive need nothing else.
     """
 
     def __init__(self, access: Access) -> None:
@@ -57,6 +61,7 @@ class BinanceExchange:
             objects=access.endpoint("binance_archive_url"),
             listing=access.endpoint("binance_archive_listing_url"),
         )
+        self._archive = archive
         rest, files = BinanceRest(access, http=self._http), BinanceFiles(archive)
         beginnings = Beginnings(files=files, rest=rest)
         self._rest = rest
@@ -122,9 +127,24 @@ class BinanceExchange:
             raise self._universe.not_listed(listed, error) from error
 
     def _now(self, listed: Listed) -> datetime:
-        ours = self._access.clock()
+        ours, server = self._access.clock(), self._time_by_rest(listed)
+        return self._by_archive(ours) if server is None else trusted_now(server, ours)
+
+    def _time_by_rest(self, listed: Listed) -> datetime | None:
+        """REST's clock; None where it must not be asked or is not reached: a day that does need it says why."""
+        if not self._rest.allowed:
+            return None
         try:
-            return trusted_now(self._rest.server_time(listed.market_type), ours)
+            return self._rest.server_time(listed.market_type)
         except SourceUnavailableError:
-            # A day that does need REST fails when it asks, and says why.
-            return ours
+            return None
+
+    def _by_archive(self, ours: datetime) -> datetime:
+        """Our clock, as far as the archive's bears it out: one far ahead would take files to come for missing ones."""
+        dated = self._archive.server_time()
+        if dated is not None and ours - dated > _MOST_AHEAD:
+            raise SourceUnavailableError(
+                f"this machine's clock ({ours:%Y-%m-%d %H:%M} UTC) is ahead of the archive's "
+                f"({dated:%Y-%m-%d %H:%M} UTC): set it, then run the same command again"
+            )
+        return ours if dated is None else trusted_now(dated, ours)

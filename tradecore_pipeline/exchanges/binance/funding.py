@@ -6,6 +6,7 @@ An interval is the distance to the settlement before, whichever route the rows c
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from functools import partial, reduce
 
 import pyarrow as pa
 
@@ -13,6 +14,7 @@ from tradecore_pipeline.domain.errors import InvalidDataError, SourceError, Sour
 from tradecore_pipeline.domain.market_data import FetchedDay
 from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES
 from tradecore_pipeline.domain.time import add_months, day_start, month_of
+from tradecore_pipeline.exchanges.answers import Answer
 from tradecore_pipeline.exchanges.binance import forward
 from tradecore_pipeline.exchanges.binance.files import BinanceFiles, Found, consulted, remarked, spared
 from tradecore_pipeline.exchanges.binance.listing import Beginnings, doubt
@@ -22,7 +24,14 @@ from tradecore_pipeline.exchanges.binance.symbols import FOLDERS, MONTHLY, Liste
 from tradecore_pipeline.exchanges.days import by_month
 from tradecore_pipeline.exchanges.pieces import ONE_DAY, Asked, Piece, Verdict, assemble, cut, merge, nothing
 from tradecore_pipeline.exchanges.rest import NotListedError
-from tradecore_pipeline.exchanges.settlements import LONGEST_INTERVAL, is_doubtful, settlement_day, with_intervals
+from tradecore_pipeline.exchanges.settlements import (
+    LONGEST_INTERVAL,
+    confirm_silences,
+    is_doubtful,
+    last_midnight,
+    settlement_day,
+    with_intervals,
+)
 
 FUNDING = FOLDERS[FUNDING_RATES.name]
 
@@ -97,11 +106,15 @@ class FundingRoute:
             for day in days:
                 yield self._beginnings.alone(listed, FUNDING_RATES, day, now=now, error=error)
             return
+        doubts: dict[date, str] = {}
+        if archived is None and answer is not None:
+            answer, doubts = self._confirmed(listed, days, answer, now=now)
         pieces = tuple(piece for piece in (archived, answer and answer.piece) if piece is not None)
         known = _together(pieces)
         for day in days:
             asked = Asked(now, answer and answer.seen_until, "" if error is None else doubt(error))
-            fetched = _day(listed, day, pieces, archived=archived, known=known, asked=asked)
+            unproven = doubts.get(day, "")
+            fetched = _day(listed, day, pieces, archived=archived, known=known, asked=asked, unproven=unproven)
             yield remarked(fetched, found, seen_until=asked.seen_until)
 
     def _ask(self, listed: Listed, *, start: datetime, end: datetime, now: datetime) -> forward.Answer:
@@ -114,9 +127,24 @@ class FundingRoute:
             seen = max(filter(None, (answer.seen_until, again.seen_until)), default=None)
             answer = forward.Answer(piece, seen)
         shown = answer.seen_until or start - ONE_DAY
-        if end <= now and end - shown > LONGEST_INTERVAL:
+        ended = last_midnight(end, now)
+        if ended > start and ended - shown > LONGEST_INTERVAL:
             forward.check_silence(self._rest, listed, FUNDING_RATES, since=shown + timedelta(minutes=1))
         return answer
+
+    def _confirmed(
+        self, listed: Listed, days: Sequence[date], answer: forward.Answer, *, now: datetime
+    ) -> tuple[forward.Answer, dict[date, str]]:
+        """REST's answer once days without settlements were asked about again: no file bears it out."""
+
+        def read(start: datetime, end: datetime) -> Answer:
+            told = forward.funding(self._rest, listed, start=start, end=end)
+            return Answer((told.piece,), told.seen_until)
+
+        whole, doubts = confirm_silences(read, Answer((answer.piece,), answer.seen_until), days, now=now)
+        piece = reduce(partial(merge, table=FUNDING_RATES), whole.pieces)
+        piece = replace(piece, rows=with_intervals(piece.rows, first_minutes=None))
+        return forward.Answer(piece, whole.seen_until), doubts
 
     def _archived(self, listed: Listed, month: date) -> Found:
         start, end = day_start(month), day_start(add_months(month, 1))
@@ -131,14 +159,21 @@ class FundingRoute:
 
 
 def _day(
-    listed: Listed, day: date, pieces: Sequence[Piece], *, archived: Piece | None, known: pa.Table, asked: Asked
+    listed: Listed,
+    day: date,
+    pieces: Sequence[Piece],
+    *,
+    archived: Piece | None,
+    known: pa.Table,
+    asked: Asked,
+    unproven: str,
 ) -> FetchedDay:
     """The day's part of ``known``, the rows of all pieces."""
     start = day_start(day)
     parts = [cut(piece, FUNDING_RATES, start=start, end=start + ONE_DAY) for piece in pieces]
     piece = parts[0] if len(parts) == 1 else merge(parts[0], parts[1], FUNDING_RATES)
     return settlement_day(
-        listed.instrument, day, consulted(piece, archived), known, asked=asked, longest=LONGEST_INTERVAL
+        listed.instrument, day, consulted(piece, archived), known, asked=asked, longest=LONGEST_INTERVAL, doubt=unproven
     )
 
 

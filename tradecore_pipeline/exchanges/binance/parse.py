@@ -187,7 +187,10 @@ def _read_csv(csv: bytes, *, name: str, columns: Sequence[str], types: dict[str,
     try:
         return pa_csv.read_csv(
             pa.BufferReader(csv),
-            read_options=pa_csv.ReadOptions(column_names=list(columns), skip_rows=int(header), use_threads=False),
+            # One block makes one chunk, of which days are slices.
+            read_options=pa_csv.ReadOptions(
+                column_names=list(columns), skip_rows=int(header), use_threads=False, block_size=len(csv) + 1
+            ),
             convert_options=pa_csv.ConvertOptions(
                 column_types=types,
                 include_columns=list(types),

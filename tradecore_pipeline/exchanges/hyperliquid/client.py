@@ -29,7 +29,7 @@ from tradecore_pipeline.exchanges.grid import GridSeries, grid_days
 from tradecore_pipeline.exchanges.hyperliquid.parse import NAME, snapshot_rows
 from tradecore_pipeline.exchanges.hyperliquid.rest import MAX_CANDLES, SETTLEMENT, HyperliquidRest
 from tradecore_pipeline.exchanges.once import Once
-from tradecore_pipeline.exchanges.pieces import ONE_DAY, Piece, Verdict, assemble, cut, nothing
+from tradecore_pipeline.exchanges.pieces import LATE_ROWS, ONE_DAY, Piece, Verdict, assemble, cut, nothing
 from tradecore_pipeline.exchanges.settlements import FundingSeries, funding_days
 from tradecore_pipeline.exchanges.suggestions import not_listed
 
@@ -150,10 +150,25 @@ class HyperliquidExchange:
         series = FundingSeries(
             subject.instrument,
             partial(self._rest.funding, subject.coin),
-            partial(self._rest.settlement_since, subject.coin),
+            partial(self._settlement_since, subject),
             SETTLEMENT,
         )
         return funding_days(series, days, now=subject.now, opened=subject.first_settlement)
+
+    def _settlement_since(self, subject: _Subject, moment: datetime) -> datetime | None:
+        """A settlement's key, if there is one from ``moment`` on.
+
+        The exchange tells no newest one, so that an answer without any is all there is: of a coin that trades, which
+        settles every hour, it is not believed for longer than such a silence may pass for a delay.
+        """
+        seen = self._rest.settlement_since(subject.coin, moment)
+        trades = self._listed(subject.instrument).status is ListingStatus.TRADING
+        if seen is None and trades and subject.now - moment > LATE_ROWS:
+            raise SourceError(
+                f"{self._rest.host} shows no settlement of {subject.coin} since {moment:%Y-%m-%d %H:%M} UTC, though it "
+                "trades: try again later"
+            )
+        return seen
 
     def _open_interest(self, subject: _Subject, day: date) -> FetchedDay:
         if day < subject.now.date():

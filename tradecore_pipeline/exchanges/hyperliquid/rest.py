@@ -109,9 +109,12 @@ class HyperliquidRest:
         return self.bars(coin, moment, max(until, moment)).seen_until
 
     def settlement_since(self, coin: str, moment: datetime) -> datetime | None:
-        """A settlement's key, if there is one from ``moment`` on."""
-        rows = self._settlement_page(coin, moment, None).rows
-        return last_key(rows, FUNDING_RATES) if rows.num_rows else None
+        """A settlement's key, if there is one from ``moment`` on; one empty page is not believed."""
+        for _ in range(2):
+            rows = self._settlement_page(coin, moment, None).rows
+            if rows.num_rows:
+                return last_key(rows, FUNDING_RATES)
+        return None
 
     def _settlements(self, coin: str, start: datetime, end: datetime) -> Answer:
         """Settlements of [start, end), read forward until an hour before the end or an empty page."""

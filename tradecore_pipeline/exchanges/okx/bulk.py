@@ -141,7 +141,7 @@ class BulkFiles:
             raise
         if reply is None:
             raise SourceUnavailableError(f"OKX lists {file.filename}, but {endpoint.host} does not serve it (HTTP 404)")
-        rows = kind.parse(unzip(reply), swap, file.filename)
+        rows = kind.parse(unzip(reply, named=None), swap, file.filename)
         _check_period(rows, kind.table, rhythm, first, name=file.filename)
         digest = hashlib.sha256(reply.body).hexdigest()
         return Piece(rows, f"archive-{rhythm}", endpoint.host, reply.market, (SourceFile(file.url, digest),))

@@ -22,6 +22,7 @@ from tradecore_pipeline.exchanges.okx.venue import OkxApi
 from tradecore_pipeline.exchanges.pieces import ONE_DAY, Asked, Piece, cut, nothing
 from tradecore_pipeline.exchanges.settlements import (
     LONGEST_INTERVAL,
+    confirm_silences,
     is_doubtful,
     is_uneven,
     settlement_day,
@@ -30,6 +31,9 @@ from tradecore_pipeline.exchanges.settlements import (
 
 REST_DEPTH = timedelta(days=120)
 """Months that ended longer ago are looked for in bulk files first; REST keeps some 94 days."""
+_SURELY_KEPT = timedelta(days=80)
+"""Where REST shows nothing of a day younger than this, it is at fault."""
+_MONTH = timedelta(days=31)
 Window = tuple[datetime, datetime]
 
 
@@ -42,6 +46,8 @@ class Known:
     """All of them, with intervals; the first source's where several have one."""
     served: tuple[Window, ...]
     """What the sources speak about: a settlement that they lack there is missing."""
+    filed: tuple[Window, ...]
+    """What files speak about."""
 
 
 class FundingRoute:
@@ -53,13 +59,22 @@ class FundingRoute:
 
     def fetch(self, subject: Subject, days: Sequence[date]) -> Iterator[FetchedDay]:
         """The days of one month, in order."""
-        known: Known | None = None
-        for day in days:
-            early = subject.before_listing(FUNDING_RATES, day)
-            if early is None:
-                known = known or self._known(subject, month_of(day))
-                early = _day(subject, day, known)
-            yield early
+        early = [empty for day in days if (empty := subject.before_listing(FUNDING_RATES, day)) is not None]
+        yield from early
+        later = days[len(early) :]
+        if later:
+            known, doubts = self._confirmed(subject, later, self._known(subject, month_of(later[0])))
+            yield from (_day(subject, day, known, doubt=doubts.get(day, "")) for day in later)
+
+    def _confirmed(self, subject: Subject, days: Sequence[date], known: Known) -> tuple[Known, dict[date, str]]:
+        """What is known once days without settlements were asked about again, as far as REST alone speaks of them."""
+        unfiled = [day for day in days if not any(first <= day_start(day) < after for first, after in known.filed)]
+        read = self._api.funding(subject.swap, subject.server).read
+        answer, doubts = confirm_silences(read, known.answer, unfiled, now=subject.now)
+        if answer is not known.answer:
+            rows = _together(answer, start=day_start(days[0]) - _MONTH, end=subject.now + MOMENT)
+            known = replace(known, answer=answer, rows=rows)
+        return known, doubts
 
     def _known(self, subject: Subject, month: date) -> Known:
         """A day more on both sides: for the first interval, and to see that a silence is over."""
@@ -68,6 +83,7 @@ class FundingRoute:
         series = self._api.funding(subject.swap, subject.server)
         answer = Answer((nothing(FUNDING_RATES, host=subject.server.host, market=subject.server.market),), None)
         served: list[Window] = []
+        filed: list[Window] = []
         sources = partial(_from_rest, series), partial(self._from_files, subject)
         rows = _together(answer, start=start, end=until)
         since = start + ONE_DAY - LONGEST_INTERVAL - MOMENT
@@ -77,10 +93,11 @@ class FundingRoute:
             pieces, speaks_of = ask(start, until)
             answer = Answer((*answer.pieces, *pieces), None)
             served.extend(speaks_of)
+            filed.extend(speaks_of if ask is sources[1] else ())
             rows = _together(answer, start=start, end=until)
         silent = not rows.num_rows or end - rows.column("ts_settle")[-1].as_py() > LONGEST_INTERVAL
         seen = series.newest_before(subject.now + MOMENT) if silent and end <= subject.now else None
-        return Known(Answer(answer.pieces, seen), rows, tuple(served))
+        return Known(Answer(answer.pieces, seen), rows, tuple(served), tuple(filed))
 
     def _from_files(self, subject: Subject, start: datetime, end: datetime) -> tuple[list[Piece], list[Window]]:
         pieces: list[Piece] = []
@@ -108,15 +125,20 @@ def _together(answer: Answer, *, start: datetime, end: datetime) -> pa.Table:
     return with_intervals(answer.window(FUNDING_RATES, start=start, end=end).rows, first_minutes=None)
 
 
-def _day(subject: Subject, day: date, known: Known) -> FetchedDay:
+def _day(subject: Subject, day: date, known: Known, *, doubt: str) -> FetchedDay:
     start = day_start(day)
     end = start + ONE_DAY
     piece = known.answer.window(FUNDING_RATES, start=start, end=end)
     asked = Asked(subject.now, known.answer.seen_until, "")
-    fetched = settlement_day(subject.instrument, day, piece, known.rows, asked=asked, longest=LONGEST_INTERVAL)
+    fetched = settlement_day(
+        subject.instrument, day, piece, known.rows, asked=asked, longest=LONGEST_INTERVAL, doubt=doubt
+    )
     if _is_served(subject, known, start=start, end=min(end, subject.now)):
         return fetched
     symbol = subject.instrument.symbol
+    if end > subject.now - _SURELY_KEPT:
+        reason = f"OKX keeps three months of funding rates, but showed none of {symbol} for this day, or not all"
+        return replace(fetched, complete=False, reason=reason, forgotten=True)
     reason = f"not published: OKX has no funding file of {symbol} for this day, and REST keeps three months"
     return replace(fetched, complete=end <= subject.now, reason=reason, forgotten=True)
 
