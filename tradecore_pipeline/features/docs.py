@@ -4,6 +4,7 @@ import sys
 
 from tradecore_pipeline.domain.time import TIMEFRAME_MINUTES, Timeframe
 from tradecore_pipeline.features.registry import FEATURES, WILDER_SETTLED, WILDER_WARM_UP, warm_up_bars
+from tradecore_pipeline.features.technical import TECHNICAL, TECHNICAL_WARM_UP_BARS
 from tradecore_pipeline.features.tuned import (
     DEFAULT_PARAMETERS,
     INDICATORS,
@@ -60,8 +61,34 @@ def features_page() -> str:
         "|---|---|---|---|",
         *tuned,
         "",
+        *_technical(),
+        "",
     ]
     return "\n".join(lines)
+
+
+def _technical() -> list[str]:
+    rows = [
+        f"| {', '.join(f'`{name}`' for name in indicator.columns)} | {indicator.unit} | {indicator.needed_bars} | "
+        f"{indicator.meaning} |"
+        for indicator in TECHNICAL
+    ]
+    return [
+        "## Technical indicators on bars of any length",
+        "",
+        "Not stored and not tuned: ten indicators everybody knows, on 1-minute bars or any others, in a notebook:",
+        "",
+        "    from tradecore_pipeline import load_bars",
+        "    from tradecore_pipeline.features.technical import technical_indicators",
+        '    minutes = load_bars("binance:BTC/USDT:USDT", "1m", start="2024-06-01")',
+        "    frame = technical_indicators(minutes, bar_minutes=1)    # indexed by ts_open, known at ts_close",
+        "",
+        f"They read {TECHNICAL_WARM_UP_BARS} bar lengths back and are null where too few bars exist in those.",
+        "",
+        "| columns | unit | bars needed | meaning |",
+        "|---|---|---|---|",
+        *rows,
+    ]
 
 
 def _reach(bars: int, hours: int) -> str:

@@ -48,8 +48,11 @@ def funding_rate_mean_7d(sources: Sources) -> Floats:
     latest = settled[np.maximum(after - 1, 0)]
     covered = some & (earliest < opened + age) & (latest >= closed - age)
     means = np.full(closed.size, np.nan)
-    for row in np.flatnonzero(covered):
-        means[row] = rates[first[row] : after[row]].mean()
+    rows = np.flatnonzero(covered)
+    moved = (np.diff(first[rows], prepend=-1) != 0) | (np.diff(after[rows], prepend=-1) != 0)
+    starts = np.flatnonzero(moved)  # rows between two settlements share their mean
+    shared = [rates[first[row] : after[row]].mean() for row in rows[starts].tolist()]
+    means[rows] = np.repeat(shared, np.diff(starts, append=rows.size))
     return means
 
 

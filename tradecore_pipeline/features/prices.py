@@ -54,12 +54,12 @@ def log_return(sources: Sources) -> Floats:
 
 def volatility_14(sources: Sources) -> Floats:
     """Feature ``volatility_14``."""
-    return window_moments(log_returns(sources.bars), 14, least=14)[1]
+    return volatility(sources.bars, 14)
 
 
 def volume_zscore_20(sources: Sources) -> Floats:
     """Feature ``volume_zscore_20``."""
-    return window_zscore(sources.bars["volume"].to_numpy(dtype=np.float64), 20, least=20)
+    return volume_zscore(sources.bars, 20)
 
 
 def adx_14(sources: Sources) -> Floats:
@@ -70,6 +70,16 @@ def adx_14(sources: Sources) -> Floats:
 def rsi_14(sources: Sources) -> Floats:
     """Feature ``rsi_14``."""
     return rsi(sources.bars, 14)
+
+
+def volatility(bars: pd.DataFrame, length: int) -> Floats:
+    """Standard deviation (n - 1) of the last ``length`` log returns."""
+    return window_moments(log_returns(bars), length, least=length)[1]
+
+
+def volume_zscore(bars: pd.DataFrame, length: int) -> Floats:
+    """Volume less the mean of the last ``length`` bars', over their standard deviation (n - 1); NaN where all equal."""
+    return window_zscore(bars["volume"].to_numpy(dtype=np.float64), length, least=length)
 
 
 def adx(bars: pd.DataFrame, length: int) -> Floats:

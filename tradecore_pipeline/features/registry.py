@@ -13,6 +13,7 @@ from tradecore_pipeline.domain.time import Timeframe, day_range
 from tradecore_pipeline.features import perpetuals, prices
 from tradecore_pipeline.features.bars import milliseconds, moments_index
 from tradecore_pipeline.features.prices import Sources
+from tradecore_pipeline.features.windows import rows_since
 
 Floats = npt.NDArray[np.float64]
 
@@ -165,7 +166,7 @@ def compute_features(
     opened = milliseconds(bars.index)
     length = timeframe.minutes * 60_000
     reach = warm_up_bars(timeframe)
-    before = np.arange(opened.size) - np.searchsorted(opened, opened - reach * length)
+    before = rows_since(opened, reach * length)
     sources = Sources(bars, funding, open_interest, timeframe)
     columns: dict[str, object] = {"ts_close": moments_index(opened + length, "ts_close")}
     for feature in FEATURES:

@@ -13,7 +13,7 @@ from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.features.bars import milliseconds
 from tradecore_pipeline.features.prices import adx, as_values, indicators, log_returns, rsi
 from tradecore_pipeline.features.registry import WILDER_SETTLED, WILDER_WARM_UP
-from tradecore_pipeline.features.windows import window_moments, window_zscore
+from tradecore_pipeline.features.windows import rows_since, window_moments, window_zscore
 
 Floats = npt.NDArray[np.float64]
 
@@ -148,7 +148,7 @@ def bars_before(bars: pd.DataFrame, timeframe: Timeframe) -> npt.NDArray[np.int6
     """How many bars exist in the tuned warm-up before each row."""
     opened = milliseconds(bars.index)
     reach = tuned_warm_up_bars() * timeframe.minutes * 60_000
-    return np.arange(opened.size) - np.searchsorted(opened, opened - reach)
+    return rows_since(opened, reach)
 
 
 def indicator_columns(

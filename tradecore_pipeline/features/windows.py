@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 _FLAT = 1e-12
 """A standard deviation below this share of the mean is rounding: the window is flat."""
@@ -30,20 +31,20 @@ def window_moments(values: Floats, length: int, *, least: int) -> tuple[Floats, 
 
     NaN where fewer than ``least`` values are present.
     """
-    padded = np.concatenate([np.full(length - 1, np.nan), values])
-    known = ~np.isnan(padded)
-    filled = np.where(known, padded, 0.0)
-    rows = values.size
-    count, total, squares = np.zeros(rows), np.zeros(rows), np.zeros(rows)
-    for offset in range(length):
-        count += known[offset : offset + rows]
-        total += filled[offset : offset + rows]
-    mean = total / np.maximum(count, 1)
-    for offset in range(length):
-        squares += known[offset : offset + rows] * (filled[offset : offset + rows] - mean) ** 2
-    enough = count >= max(least, 2)
-    deviation = np.sqrt(squares / np.maximum(count - 1, 1))
-    return np.where(enough, mean, np.nan), np.where(enough, deviation, np.nan)
+    from tradecore_pipeline.features import kernels  # noqa: PLC0415 (numba, only when something is computed)
+
+    mean, deviation = np.empty(values.size), np.empty(values.size)
+    kernels.window_moments(np.ascontiguousarray(values), length, max(least, 2), mean, deviation)
+    return mean, deviation
+
+
+def rows_since(moments: Integers, reach: int) -> Integers:
+    """How many rows lie at most ``reach`` before each row, itself left out; ``moments`` are sorted and unique."""
+    from tradecore_pipeline.features import kernels  # noqa: PLC0415 (numba, only when something is computed)
+
+    before = np.empty(moments.size, dtype=np.int64)
+    kernels.rows_since(np.ascontiguousarray(moments), reach, before)
+    return before
 
 
 def window_zscore(values: Floats, length: int, *, least: int) -> Floats:
