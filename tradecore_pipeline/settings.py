@@ -126,7 +126,7 @@ class Settings(BaseSettings):
 
     days_per_run: Positive = 366
     """Most days in one Dagster run of a backfill."""
-    months_per_run: Positive = 3
+    months_per_run: Positive = 12
     """Most months of models in one Dagster run of a backfill."""
     training_window_bars: Windows = Field(default_factory=lambda: dict(_WINDOW_BARS))
     """Bars before a month that its models are trained on, by timeframe, at least 480; others keep the default."""
@@ -137,8 +137,15 @@ class Settings(BaseSettings):
     """Number of regimes, 2 to 5."""
     hmm_restarts: Positive = 8
     """Seeded starts of the regime model's fit; the best one is kept."""
+    hmm_emission: Literal["return_variance", "student_t", "gaussian"] = "return_variance"
+    """What a state says about a bar: its return and realized variance jointly (the measured default), or hmm_features
+    under independent Student-t or Gaussian densities."""
+    hmm_carry_bars: Annotated[tuple[Positive, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)] = (1, 3)
+    """With return_variance: the last so many bars, whose variance carries over; regimes are what remains."""
     hmm_features: Names = ("scaled_return",)
-    """What regimes are told apart by: scaled_return, log_realized_variance or features of docs/features.md."""
+    """With student_t and gaussian: scaled_return, log_realized_variance or features of docs/features.md."""
+    label_threshold: Annotated[float, Field(ge=0.5, lt=1)] = 0.6
+    """A shown or traded label changes once another state's filtered probability exceeds this, at least .5."""
     tuning_trials: Positive = 30
     """Parameter choices that the monthly study of indicators tries."""
     tuning_folds: Annotated[int, Field(ge=2, le=20)] = 4

@@ -103,7 +103,7 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, tuple):
-        return f"`{','.join(value)}`"
+        return f"`{','.join(map(str, value))}`"
     if isinstance(value, dict):
         return f"`{', '.join(f'{key}: {number}' for key, number in value.items())}`"
     return f"`{value}`"

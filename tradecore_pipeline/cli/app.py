@@ -2,7 +2,7 @@
 
 import typer
 
-from tradecore_pipeline.cli import bring, data, demo, market, services, work
+from tradecore_pipeline.cli import bring, data, demo, market, review, score, services, work
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,6 +25,8 @@ app.command()(data.coverage)
 app.command()(data.sql)
 app.command()(data.export)
 app.command()(data.report)
+app.command()(review.review_states)
+app.command()(score.score)
 app.command()(services.up)
 app.command()(services.simulator)
 app.command()(services.doctor)

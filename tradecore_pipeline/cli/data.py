@@ -60,8 +60,14 @@ def coverage(
     rows = [
         {name: getattr(row, name) for name in (*_COVERAGE_COLUMNS, *_STATE_COLUMNS)}
         for row in coverage_rows(Ledger(layout), settings.parsed_instruments)
-        if row.dataset in settings.datasets or row.days or row.failed_days or row.incomplete_days
+        if row.dataset in settings.datasets or row.days or row.failed_days or row.incomplete_days or row.damaged_days
     ]
+    for row in rows:
+        if row["damaged_days"]:
+            note(
+                f"{row['dataset']} of {row['instrument']}: what was noted of {row['damaged_days']} days is damaged: "
+                "tradecore repair fetches them again, their stored rows are kept"
+            )
     if html or out is not None:
         page = write_coverage_report(layout, settings.parsed_instruments, generated_at=utc_now(), path=out)
         note(f"coverage: {page}")
@@ -72,7 +78,11 @@ def coverage(
     titles = [*_COVERAGE_COLUMNS, *(name.removesuffix("_days").replace("_", " ") for name in stated)]
     print_table(
         titles,
-        [[row[name] for name in (*_COVERAGE_COLUMNS, *stated)] for row in rows if row["days"] or row["failed_days"]],
+        [
+            [row[name] for name in (*_COVERAGE_COLUMNS, *stated)]
+            for row in rows
+            if row["days"] or row["failed_days"] or row["damaged_days"]
+        ],
     )
 
 
@@ -139,7 +149,9 @@ def report(
     settings = Settings.load()
     which, length = settings.instrument(instrument), settings.timeframe(timeframe)
     start, end = _span(first, last)
-    path = write_report(Layout(settings.home), which, length, start=start, end=end, path=out)
+    path = write_report(
+        Layout(settings.home), which, length, start=start, end=end, label_threshold=settings.label_threshold, path=out
+    )
     note(f"report: {path}")
     if json:
         print_json({"report": str(path)})

@@ -89,8 +89,9 @@ def run_demo(settings: Settings, days: int) -> dict[str, Any]:
             REGIMES, INSTRUMENT, day_start(wanted[0]), day_start(_END), timeframe=TIMEFRAME
         )
         report = write_report(
-            session.adapters.layout, INSTRUMENT, TIMEFRAME, start=day_start(wanted[0]), end=day_start(_END), path=None
-        )
+            session.adapters.layout, INSTRUMENT, TIMEFRAME, start=day_start(wanted[0]), end=day_start(_END),
+            label_threshold=settings.label_threshold, path=None,
+        )  # fmt: skip
         scores = score_against_truth(regimes)
         session.seconds["report"] = round(time.monotonic() - started, 2)
         return {

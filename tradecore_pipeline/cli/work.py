@@ -33,6 +33,7 @@ from tradecore_pipeline.domain.time import (
     utc_now,
 )
 from tradecore_pipeline.settings import Settings
+from tradecore_pipeline.storage.mending import readable_entries
 
 DatasetsOption = Annotated[
     str, typer.Option(metavar="A,B", help="Any of docs/exchanges.md; by default those of TRADECORE_DATASETS.")
@@ -154,9 +155,10 @@ def run_chain(
 
 def ingest(session: Session, instrument: Instrument, dataset: str, days: list[date]) -> dict[str, Any]:
     """Fetch and store those of ``days`` that are not done; counts over all of them."""
-    from tradecore_pipeline.defs import ingestion  # noqa: PLC0415 (Dagster takes a second to import)
+    from tradecore_pipeline.defs import ingestion, mending  # noqa: PLC0415 (Dagster takes a second to import)
 
     check_market(session, instrument.exchange)
+    mending.mend_days(session.adapters, MARKET_DATA[dataset], instrument, days)
     ledger, key = session.adapters.ledger, ingestion.asset_key(dataset)
     intact = ingestion.intact_entries(session.adapters, MARKET_DATA[dataset], instrument, days)
     done = {entry.day for entry in intact if entry.complete}
@@ -164,7 +166,7 @@ def ingest(session: Session, instrument: Instrument, dataset: str, days: list[da
     wanted = [day for day in days if day not in done or day in unmarked]
     session.stage(f"{dataset} of {instrument}", [key], instrument, wanted, config={"keep_stored": True})
     asked = set(days)
-    entries = [e for e in ledger.entries(dataset, instrument) if e.day in asked]
+    entries = [e for e in readable_entries(ledger, dataset, instrument)[0] if e.day in asked]
     return {
         "days": len(days),
         "fetched": len([day for day in wanted if day not in done]),
@@ -181,7 +183,11 @@ def fit(session: Session, instrument: Instrument, timeframe: Timeframe, months: 
     from tradecore_pipeline.defs import feature_days, features, training, tuning  # noqa: PLC0415 (as above)
 
     before = feature_days.window_months(session.settings, timeframe)
-    windows = sorted({add_months(month, -k) for month in months for k in range(1, before + 1)})
+    # Back to the window of the year's anchor, from which each month's regime model starts.
+    reach = [add_months(month.replace(month=1), -before) for month in months]
+    windows = sorted(
+        {m for month, first in zip(months, reach, strict=True) for m in month_range(first, add_months(month, -1))}
+    )
     stored = set(session.adapters.lake.days(BARS_1M, instrument))
     available = [m for m in windows if any(d in stored for d in month_days(m))]
     prepare(session, instrument, timeframe, [d for m in available for d in month_days(m) if d in stored])

@@ -1,5 +1,6 @@
 """A month's models: fitted on its training window, kept in the registry, and read back for prediction."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.features.month import frame_digest
 from tradecore_pipeline.features.tuned import IndicatorParameters, tuned_features, tuned_warm_up_bars
 from tradecore_pipeline.model_registry import LoggedModel, ModelKind, StoredModel
+from tradecore_pipeline.models.inputs import FEATURES, RETURN_VARIANCE
 
 if TYPE_CHECKING:
     from tradecore_pipeline.models.har import THar
@@ -42,11 +44,15 @@ class Month:
         """The bars the month's models may see."""
         return training_bars(self.adapters, self.instrument, self.month, timeframe=self.timeframe)
 
-    def columns(self, bars: pd.DataFrame) -> pd.DataFrame | None:
-        """Feature columns for a regime model that is configured to look at any; None for the default one."""
-        from tradecore_pipeline.models.observations import FEATURES  # noqa: PLC0415 (heavy, and only runs need it)
+    @property
+    def hmm_features(self) -> tuple[str, ...]:
+        """What the settings' regime model looks at beside returns and their variance."""
+        settings = self.adapters.settings
+        return () if settings.hmm_emission == RETURN_VARIANCE else settings.hmm_features
 
-        if set(self.adapters.settings.hmm_features) <= set(FEATURES):
+    def columns(self, bars: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame | None:
+        """The feature columns that a regime model of ``features`` needs; None where it computes all of them itself."""
+        if set(features) <= set(FEATURES):
             return None
         start, end = bars.index[0].to_pydatetime(), bars.index[-1].to_pydatetime() + self.timeframe.duration
         days = sorted({moment.date() for moment in bars.index})
@@ -90,7 +96,7 @@ class Month:
             f"{self.instrument} has no {self.timeframe} {what} for {month}: materialize {stage}, or run `{command}`"
         )
 
-    def log(
+    def log(  # noqa: PLR0913 (each is one part of what a fit leaves behind)
         self,
         kind: ModelKind,
         bars: pd.DataFrame,
@@ -102,6 +108,7 @@ class Month:
         metrics: dict[str, float],
         tensors: dict[str, Any] | None = None,
         series: dict[str, list[float]] | None = None,
+        figures: dict[str, bytes] | None = None,
     ) -> LoggedModel:
         """Keep a fit as a run and a model version, with the data window it saw."""
         return self.adapters.registry.log_fit(
@@ -127,7 +134,7 @@ class Month:
                 "mlflow.note.content": f"{kind}, {self.instrument}, {self.timeframe}, in force in {self.month:%Y-%m}, "
                 f"trained on bars from {bars.index[0]:%Y-%m-%d %H:%M} to {bars.index[-1]:%Y-%m-%d %H:%M} UTC.",
             },
-            figures={},
+            figures=figures or {},
         )
 
 

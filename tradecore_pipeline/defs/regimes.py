@@ -104,7 +104,7 @@ def compute_regimes(
     bars = _bars_up_to(month, last)
     model, hmm = load_regime_model(month)
     forecaster, lstm = load_forecaster(month)
-    filtered = model.filter(bars, month.columns(bars))
+    filtered = model.filter(bars, month.columns(bars, model.emission.features))
     inputs = forecast_inputs(bars, forecaster.har, filtered=filtered.frame, features=month.tuned(bars))
     forecast = forecaster.forecast(bars, inputs)
     rows = published_rows(
@@ -114,6 +114,8 @@ def compute_regimes(
         direction_significant=bool(hmm.config["direction"]["significant"]),
         forecast=forecast.pooled,
         har=forecast.har,
+        tick=forecaster.har.tick,
+        label_threshold=adapters.settings.label_threshold,
         timeframe=timeframe,
     )
     return rows.assign(hmm_run_id=hmm.run_id, forecast_run_id=lstm.run_id).loc[day_start(first) :]

@@ -7,8 +7,10 @@ import dagster as dg
 import numpy as np
 
 from tradecore_pipeline.defs import tuning
+from tradecore_pipeline.defs.anchors import MOST_MONTHS_BACK
 from tradecore_pipeline.defs.fits import HAR, HMM, LSTM, Month, load_har, load_regime_model
 from tradecore_pipeline.defs.partitions import Partitions, same_instrument, split_keys
+from tradecore_pipeline.defs.regime_fits import fit_hmm
 from tradecore_pipeline.defs.resources import Adapters, guarded, report
 from tradecore_pipeline.defs.windows import window_dependency
 from tradecore_pipeline.domain.time import Timeframe
@@ -21,7 +23,8 @@ _DESCRIPTIONS = {
     HMM: """Student-t hidden Markov model of regimes, in force during the month.
 
 States are in order of scale. What is published from it are filtered probabilities: what was known at each bar's close.
-Whether the states also differ in direction is tested inside the window, on bars they were not fitted on.""",
+Each month's fit starts from its year's anchor, so that a state means the same from month to month. Whether the states
+also differ in direction is tested inside the window, on bars they were not fitted on. MLflow has the month's card.""",
     HAR: """t-HAR, the baseline forecast: a Student-t density of the next return whose log scale is linear in the log
 realized variance of the last 1, 3, 6, 24 and 168 hours and in the next bar's usual scale.""",
     LSTM: """LSTM forecaster: a correction to t-HAR's density from its terms, the tuned indicators and the filtered
@@ -45,11 +48,12 @@ def build(settings: Settings, partitions: Partitions) -> dg.Definitions:
     """The training assets of every configured timeframe."""
     assets: list[dg.AssetsDefinition] = []
     for timeframe in settings.parsed_timeframes:
-        window = window_dependency(settings, timeframe)
+        window = window_dependency(settings, timeframe, more_months=0)
+        year = window_dependency(settings, timeframe, more_months=MOST_MONTHS_BACK)
         own = [tuning.asset_key(timeframe), asset_key(timeframe, HMM), asset_key(timeframe, HAR)]
         month = [dg.AssetDep(key, partition_mapping=same_instrument()) for key in own]
         assets += [
-            _asset(timeframe, HMM, fit_hmm, [window], settings, partitions),
+            _asset(timeframe, HMM, fit_hmm, [year], settings, partitions),
             _asset(timeframe, HAR, fit_baseline, [window], settings, partitions),
             _asset(timeframe, LSTM, fit_forecaster, [window, *month], settings, partitions),
         ]
@@ -83,57 +87,6 @@ def _asset(
                     report(context, adapters, f"{month}|{instrument}", {"mlflow": link, **metadata})
 
     return model
-
-
-def fit_hmm(month: Month, run_id: str) -> tuple[LoggedModel, dict[str, Any]]:
-    """The month's regime model, with the evidence on whether its states know direction."""
-    from tradecore_pipeline.models.direction import (  # noqa: PLC0415 (heavy, and only runs need it)
-        direction_evidence,
-        direction_names,
-        volatility_regime_names,
-    )
-    from tradecore_pipeline.models.regimes import fit_regimes  # noqa: PLC0415 (as above)
-
-    settings, bars = month.adapters.settings, month.window()
-    columns = month.columns(bars)
-    choices: dict[str, Any] = {
-        "states": settings.hmm_states,
-        "restarts": settings.hmm_restarts,
-        "features": settings.hmm_features,
-        "seed": settings.random_seed,
-    }
-    model = fit_regimes(bars, columns, timeframe=month.timeframe, **choices)
-    evidence = direction_evidence(bars, columns, timeframe=month.timeframe, **choices)
-    names = list(zip(volatility_regime_names(model.states), direction_names(model.mean_returns_bps), strict=True))
-    logged = month.log(
-        HMM,
-        bars,
-        run_id,
-        config=model.config() | {"direction": evidence.to_json(), "names": names},
-        arrays=model.to_arrays(),
-        parameters=choices,
-        metrics={"log_likelihood_per_bar": model.log_likelihood}
-        | {f"occupancy_{k}": float(share) for k, share in enumerate(model.occupancy)}
-        | {f"mean_return_bps_{k}": float(mean) for k, mean in enumerate(model.mean_returns_bps)},
-    )
-    rows = [
-        f"| {k} | {names[k][0]} | {names[k][1]} | {model.occupancy[k]:.1%} | {model.mean_returns_bps[k]:+.2f} | "
-        f"{bars_it_lasts(float(model.transmat[k, k]))} |"
-        for k in range(model.states)
-    ]
-    head = ["| state | by scale | by mean | share | mean bps | bars it lasts |", "|---|---|---|---|---|---|"]
-    return logged, {
-        "states": dg.MetadataValue.md("\n".join(head + rows)),
-        "direction_significant": evidence.significant,
-        "direction": dg.MetadataValue.json(evidence.to_json()),
-        "bars": len(bars),
-        "log_likelihood_per_bar": model.log_likelihood,
-    }
-
-
-def bars_it_lasts(stay: float) -> str:
-    """How many bars a state lasts that is kept with probability ``stay`` from bar to bar."""
-    return f"{1 / (1 - stay):.0f}" if stay < 1 else "for ever"
 
 
 def fit_baseline(month: Month, run_id: str) -> tuple[LoggedModel, dict[str, Any]]:
@@ -174,7 +127,7 @@ def fit_forecaster(month: Month, run_id: str) -> tuple[LoggedModel, dict[str, An
     model = fit_lstm(
         bars,
         har=har,
-        filtered=regimes.filter(bars, month.columns(bars)).frame,
+        filtered=regimes.filter(bars, month.columns(bars, regimes.emission.features)).frame,
         features=month.tuned(bars),
         **choices,
     )

@@ -37,7 +37,7 @@ def _asset(timeframe: Timeframe, settings: Settings, partitions: Partitions) -> 
         group_name=STAGE,
         kinds={"optuna", "mlflow"},
         owners=["team:research"],
-        deps=[window_dependency(settings, timeframe)],
+        deps=[window_dependency(settings, timeframe, more_months=0)],
         description=f"Indicator lengths for {timeframe}, in force during the month. An Optuna study over purged folds "
         "inside the training window; the error is that of the size of the next move, because tuning for its sign fits "
         "noise. An interrupted study goes on where it was cut.",

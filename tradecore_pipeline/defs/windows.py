@@ -18,9 +18,13 @@ from tradecore_pipeline.validation.walk_forward import training_window
 _ONE_DAY = timedelta(days=1)
 
 
-def window_dependency(settings: Settings, timeframe: Timeframe) -> dg.AssetDep:
-    """The month digests that a month's training window reaches into; its own month is not among them."""
-    reach = same_instrument(first_offset=-feature_days.window_months(settings, timeframe), last_offset=-1)
+def window_dependency(settings: Settings, timeframe: Timeframe, *, more_months: int) -> dg.AssetDep:
+    """The month digests that a month's training window reaches into; its own month is not among them.
+
+    ``more_months``: how many months earlier another window ends that is read, too.
+    """
+    first = feature_days.window_months(settings, timeframe) + more_months
+    reach = same_instrument(first_offset=-first, last_offset=-1)
     return dg.AssetDep(features.asset_key(timeframe, feature_days.FEATURE_MONTH), partition_mapping=reach)
 
 

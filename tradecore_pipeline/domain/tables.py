@@ -173,13 +173,29 @@ REGIMES = Table(
             "probability",
             "per state in index order, given bars up to this one",
         ),
+        Column(
+            "held_index",
+            pa.int32(),
+            "index",
+            "the state that is shown and traded: it changes only once another one's filtered probability exceeds the "
+            "label threshold",
+            nullable=True,
+        ),
+        Column(
+            "trend",
+            pa.int32(),
+            "sign",
+            "sign of the 30-day return, 0 without so much history; a plain rule, no state of the HMM, and unproven",
+            nullable=True,
+        ),
         Column("forecast_log_return", pa.float64(), "log return", "mean of the next bar's forecast density"),
         Column("forecast_volatility", pa.float64(), "log return", "standard deviation of that density"),
         Column(
             "log_score",
             pa.float64(),
             "nats",
-            "log density (returns in percent) that the forecast standing before this bar gave to this bar",
+            "log density (returns in percent; where ticks are coarse the log probability of the close's tick interval "
+            "over its width) that the forecast standing before this bar gave to this bar",
             nullable=True,
         ),
         Column("har_log_score", pa.float64(), "nats", "the same, of the t-HAR baseline alone", nullable=True),

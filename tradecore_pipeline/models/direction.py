@@ -1,6 +1,6 @@
 """The names of states, and whether the names that speak of direction have earned it out-of-sample."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -8,13 +8,10 @@ import pandas as pd
 
 from tradecore_pipeline.domain.errors import ModelFitError
 from tradecore_pipeline.domain.time import Timeframe
+from tradecore_pipeline.models.bootstrap import BLOCK_BARS, block_resampled_sums, interval
 from tradecore_pipeline.models.density import Floats
-from tradecore_pipeline.models.regimes import BASIS_POINTS, fit_regimes
+from tradecore_pipeline.models.regimes import BASIS_POINTS, RegimeModel, fit_regimes
 from tradecore_pipeline.models.returns import next_percent_returns
-from tradecore_pipeline.models.statistics import variance_of_mean
-
-HAC_LAGS = 48
-SIGNIFICANT_T = 2.0
 
 _VOLATILITY_NAMES = {2: ("Calm", "Turbulent"), 3: ("Calm", "Normal", "Turbulent")}
 _DIRECTION_NAMES = {
@@ -30,24 +27,29 @@ class DirectionEvidence:
     """Next-bar returns of the top minus the bottom state, on bars the states were not fitted on."""
 
     difference_bps: float
-    t_statistic: float
+    low_bps: float
+    high_bps: float
+    """Its 95% interval, by block bootstrap."""
     reason: str
-    """Why there is no figure (both are NaN then), else empty."""
+    """Why there is no figure (all are NaN then), else empty."""
+    half_model: RegimeModel | None = None
+    """What was fitted on the first half, from which the second can be forecast; None where that failed."""
 
     @property
     def significant(self) -> bool:
-        """Whether the difference is above zero with a HAC t over 2."""
-        return bool(self.t_statistic > SIGNIFICANT_T)
+        """Whether the whole interval lies above zero."""
+        return bool(self.low_bps > 0)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; NaN becomes None."""
-        known = np.isfinite(self.t_statistic)
-        return {
-            "difference_bps": self.difference_bps if known else None,
-            "t_statistic": self.t_statistic if known else None,
-            "significant": self.significant,
-            "reason": self.reason,
-        }
+        figures = {"difference_bps": self.difference_bps, "low_bps": self.low_bps, "high_bps": self.high_bps}
+        known = {name: value if np.isfinite(value) else None for name, value in figures.items()}
+        return known | {"significant": self.significant, "reason": self.reason}
+
+    @classmethod
+    def none(cls, reason: str) -> "DirectionEvidence":
+        """No figure, and why."""
+        return cls(np.nan, np.nan, np.nan, reason)
 
 
 def volatility_regime_names(states: int) -> tuple[str, ...]:
@@ -72,7 +74,9 @@ def direction_evidence(
     timeframe: Timeframe,
     states: int,
     restarts: int,
+    emission: str,
     features: tuple[str, ...],
+    carry_bars: tuple[int, ...],
     seed: int,
 ) -> DirectionEvidence:
     """Whether direction held out-of-sample inside a training window: fit on its first half, filter on its second.
@@ -83,24 +87,29 @@ def direction_evidence(
     early = None if columns is None else columns.iloc[:half]
     try:
         model = fit_regimes(
-            bars.iloc[:half], early, timeframe=timeframe, states=states, restarts=restarts, features=features, seed=seed
-        )
+            bars.iloc[:half], early, timeframe=timeframe, states=states, restarts=restarts, emission=emission,
+            features=features, carry_bars=carry_bars, seed=seed,
+        )  # fmt: skip
     except ModelFitError as error:
-        return DirectionEvidence(np.nan, np.nan, f"no acceptable fit on the first half of the window: {error}")
+        return DirectionEvidence.none(f"no acceptable fit on the first half of the window: {error}")
     state = model.filter(bars, columns).index[half:]
     returns = next_percent_returns(bars, timeframe)[half:]
     known = ~np.isnan(returns)
     top = state[known] == model.mean_returns_bps.argmax()
     bottom = state[known] == model.mean_returns_bps.argmin()
-    return difference_of_means(BASIS_POINTS * returns[known], top, bottom)
+    return replace(difference_of_means(BASIS_POINTS * returns[known], top, bottom, seed=seed), half_model=model)
 
 
-def difference_of_means(returns: Floats, top: np.ndarray[Any, Any], bottom: np.ndarray[Any, Any]) -> DirectionEvidence:
-    """Mean of ``returns`` (bps) where ``top`` less where ``bottom``, with a Newey-West t over ``HAC_LAGS`` lags."""
-    if top.sum() < HAC_LAGS or bottom.sum() < HAC_LAGS:
-        return DirectionEvidence(np.nan, np.nan, f"a state held fewer than {HAC_LAGS} bars of the second half")
-    high, low = returns[top].mean(), returns[bottom].mean()
-    influence = top * (returns - high) / top.mean() - bottom * (returns - low) / bottom.mean()
-    difference = float(high - low)
-    error = np.sqrt(max(variance_of_mean(influence, lags=HAC_LAGS), 1e-300))
-    return DirectionEvidence(difference, difference / float(error), "")
+def difference_of_means(
+    returns: Floats, top: np.ndarray[Any, Any], bottom: np.ndarray[Any, Any], *, seed: int
+) -> DirectionEvidence:
+    """Mean of ``returns`` (bps) where ``top`` less where ``bottom``, with its 95% interval by block bootstrap."""
+    if top.sum() < BLOCK_BARS or bottom.sum() < BLOCK_BARS:
+        return DirectionEvidence.none(f"a state held fewer than {BLOCK_BARS} bars of the second half")
+    difference = float(returns[top].mean() - returns[bottom].mean())
+    sums = block_resampled_sums(np.column_stack((top * returns, top, bottom * returns, bottom)), seed=seed)
+    # A resample without a bar of a state says nothing about it.
+    whole = sums[(sums[:, 1] > 0) & (sums[:, 3] > 0)]
+    resampled = whole[:, 0] / whole[:, 1] - whole[:, 2] / whole[:, 3]
+    low, high = interval(resampled[:, None])[0].tolist()
+    return DirectionEvidence(difference, low, high, "")

@@ -17,10 +17,13 @@ from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.models.density import DF_CAP, DF_FLOOR, PERCENT, Floats, StudentMixture, student_t_log_density
 from tradecore_pipeline.models.returns import next_open, next_percent_returns
 from tradecore_pipeline.models.seasonality import SeasonalScale
+from tradecore_pipeline.models.ticks import price_tick
 
 HORIZON_HOURS = (1, 3, 6, 24, 168)
 _VARIANCE_FLOOR = 1e-3
 """Least variance, relative to the window's median: a stretch without trades has no logarithm."""
+_TICK_FLOOR = 0.25
+"""Least scale in ticks of the price: about the spread of rounding alone, below which there is nothing to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class THar:
     location: float
     coefficients: Floats
     df: float
+    tick: float
+    """The price's least step in the window, quote units; 0 for models stored before it was noted."""
 
     def terms(self, bars: pd.DataFrame) -> Floats:
         """The log-variance and seasonal inputs (T, n) known at each ts_close; NaN until every horizon is full."""
@@ -49,7 +54,8 @@ class THar:
 
         Rows without a full longest horizon before them are NaN.
         """
-        scale = np.exp(self.log_scale(bars))
+        least = _TICK_FLOOR * PERCENT * self.tick / bars["close"].to_numpy(dtype=np.float64)
+        scale = np.maximum(np.exp(self.log_scale(bars)), least)
         known = np.where(np.isnan(scale), np.nan, 1.0)
         return StudentMixture.single(self.location * known, scale, self.df * known)
 
@@ -57,7 +63,7 @@ class THar:
         """Everything numeric, for an npz file."""
         return {
             "har_coefficients": self.coefficients,
-            "har_shape": np.array([self.location, self.df, self.variance_floor]),
+            "har_shape": np.array([self.location, self.df, self.variance_floor, self.tick]),
             "har_seasonal": self.seasonal.log_table,
         }
 
@@ -68,7 +74,7 @@ class THar:
     @classmethod
     def from_parts(cls, config: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Self:
         """The model that ``config`` and ``to_arrays`` described."""
-        location, df, floor = (float(value) for value in arrays["har_shape"])
+        location, df, floor, tick = (float(value) for value in np.append(arrays["har_shape"], 0.0)[:4])
         return cls(
             timeframe=Timeframe.parse(config["timeframe"]),
             seasonal=SeasonalScale(arrays["har_seasonal"]),
@@ -76,6 +82,7 @@ class THar:
             location=location,
             coefficients=arrays["har_coefficients"],
             df=df,
+            tick=tick,
         )
 
 
@@ -115,11 +122,11 @@ def fit_har(bars: pd.DataFrame, *, timeframe: Timeframe, seasonal: SeasonalScale
             f"t-HAR needs more than {len(usable)} bars with a full {HORIZON_HOURS[-1]} h of bars before them"
         )
     floor = float(_VARIANCE_FLOOR * np.median(usable[:, -1])) or np.finfo(np.float64).tiny
-    blank = THar(timeframe, seasonal, floor, 0.0, np.zeros(variances.shape[1] + 2), DF_FLOOR)
+    blank = THar(timeframe, seasonal, floor, 0.0, np.zeros(variances.shape[1] + 2), DF_FLOOR, 0.0)
     terms, labels = blank.terms(bars), next_percent_returns(bars, timeframe)
     rows = ~np.isnan(terms).any(axis=1) & ~np.isnan(labels)
     location, coefficients, df = _maximise(terms[rows], labels[rows])
-    return THar(timeframe, seasonal, floor, location, coefficients, df)
+    return THar(timeframe, seasonal, floor, location, coefficients, df, price_tick(bars))
 
 
 def _maximise(terms: Floats, labels: Floats) -> tuple[float, Floats, float]:

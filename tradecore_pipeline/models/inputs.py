@@ -2,6 +2,12 @@
 
 SCALED_RETURN = "scaled_return"
 LOG_REALIZED_VARIANCE = "log_realized_variance"
+RETURN_VARIANCE = "return_variance"
+STUDENT_T = "student_t"
+GAUSSIAN = "gaussian"
+EMISSIONS = (RETURN_VARIANCE, STUDENT_T, GAUSSIAN)
+"""Families of what a regime's state says about a bar; the last two look at features."""
+
 FEATURES = (SCALED_RETURN, LOG_REALIZED_VARIANCE)
 """Features that the regime model computes itself; any other name is a column of the features table (``rsi_14`` ...)."""
 

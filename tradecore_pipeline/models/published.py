@@ -6,8 +6,10 @@ import pandas as pd
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.models.density import PERCENT, Floats, StudentMixture
 from tradecore_pipeline.models.direction import direction_names, volatility_regime_names
+from tradecore_pipeline.models.flicker import held_states
 from tradecore_pipeline.models.regimes import FilteredRegimes, RegimeModel
-from tradecore_pipeline.models.returns import percent_returns
+from tradecore_pipeline.models.ticks import next_log_scores
+from tradecore_pipeline.models.trend import trend_signs
 
 
 def published_rows(
@@ -18,6 +20,8 @@ def published_rows(
     direction_significant: bool,
     forecast: StudentMixture,
     har: StudentMixture,
+    tick: float,
+    label_threshold: float,
     timeframe: Timeframe,
 ) -> pd.DataFrame:
     """The columns of the regimes table, run ids apart, for each of ``bars``; row t is known at its ts_close.
@@ -29,11 +33,12 @@ def published_rows(
         direction_significant: whether its states' means differed out-of-sample before the month.
         forecast: the published density of the bar after each one.
         har: the baseline's, for its score.
+        tick: the market's price step as the training window showed it, in quote units.
+        label_threshold: the filtered probability above which another state is held.
         timeframe: the length of the bars.
     """
     volatility, direction = volatility_regime_names(model.states), direction_names(model.mean_returns_bps)
     index = filtered.index
-    returns = percent_returns(bars, timeframe)
     return pd.DataFrame(
         {
             "ts_close": bars.index + pd.Timedelta(timeframe.duration),
@@ -43,18 +48,17 @@ def published_rows(
             "direction_significant": direction_significant,
             "confidence": filtered.confidence,
             "filtered_probability": list(filtered.probabilities),
+            "held_index": held_states(filtered.probabilities, label_threshold).astype(np.int32),
+            "trend": trend_signs(bars),
             "forecast_log_return": forecast.mean / PERCENT,
             "forecast_volatility": forecast.volatility / PERCENT,
-            "log_score": _score_of_standing(forecast, returns),
-            "har_log_score": _score_of_standing(har, returns),
+            "log_score": _standing_before(next_log_scores(forecast, bars, timeframe=timeframe, tick=tick)),
+            "har_log_score": _standing_before(next_log_scores(har, bars, timeframe=timeframe, tick=tick)),
         },
         index=bars.index,
     )
 
 
-def _score_of_standing(forecast: StudentMixture, returns: Floats) -> Floats:
-    """The log density that the forecast made at the bar before gave to each bar; NaN where there was none."""
-    scores = np.full(len(returns), np.nan)
-    if len(returns) > 1:
-        scores[1:] = forecast.rows(slice(None, -1)).log_density(returns[1:])
-    return scores
+def _standing_before(next_scores: Floats) -> Floats:
+    """Scores by the bar that was scored: what the forecast made at the bar before gave it; NaN where there was none."""
+    return np.append(np.nan, next_scores[:-1])

@@ -1,4 +1,4 @@
-"""Regimes: a fitted Student-t HMM with all it needs to label new bars, and its causal filter."""
+"""Regimes: a fitted hidden Markov model with all it needs to label new bars, and its causal filter."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,13 +8,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tradecore_pipeline.domain.errors import UsageError
 from tradecore_pipeline.domain.time import Timeframe
+from tradecore_pipeline.models.alignment import agreeing_order
+from tradecore_pipeline.models.bootstrap import weighted_mean_intervals
 from tradecore_pipeline.models.density import Floats, StudentMixture
-from tradecore_pipeline.models.inputs import SCALED_RETURN
-from tradecore_pipeline.models.kernels import forward_filter, student_t_log_likelihood
-from tradecore_pipeline.models.observations import Scaling, fit_scaling, observe
-from tradecore_pipeline.models.returns import next_open, percent_returns
-from tradecore_pipeline.models.student_t_hmm import fit_student_t_hmm
+from tradecore_pipeline.models.emissions import Emission, Fitted, Start, emission_from_parts
+from tradecore_pipeline.models.hmm_fits import stationary
+from tradecore_pipeline.models.inputs import GAUSSIAN, RETURN_VARIANCE, STUDENT_T
+from tradecore_pipeline.models.kernels import forward_filter
+from tradecore_pipeline.models.returns import percent_returns
+from tradecore_pipeline.models.seasonality import SeasonalScale
 
 BASIS_POINTS = 100.0
 """Basis points in a percent."""
@@ -49,31 +53,50 @@ class FilteredRegimes:
 
 @dataclass(frozen=True, slots=True)
 class RegimeModel:
-    """A fitted regime model; arrays are (K,), (K, K) or (K, D), states in order of scale (0 is the calmest)."""
+    """A fitted regime model; arrays are (K,), (K, K) or (K, 2), states in order of scale (0 is the calmest)."""
 
     timeframe: Timeframe
-    scaling: Scaling
+    emission: Emission
     startprob: Floats
     transmat: Floats
-    means: Floats
-    scales: Floats
-    dfs: Floats
     mean_returns_bps: Floats
     """Mean return of the training bars by state, weighted by filtered probability."""
+    mean_return_intervals_bps: Floats
+    """(K, 2): their 95% intervals, by block bootstrap; NaN in models stored before there were any."""
+    volatilities_percent: Floats
+    """Root mean square return of the training bars by state, weighted alike; NaN in models stored before."""
     occupancy: Floats
     """Share of the training window by state."""
     log_likelihood: float
     """Nats per usable bar in the training window."""
+    cold_gain: float
+    """Nats (whole window) by which fresh starts are more likely than the fit from the anchor, which the anchor holds
+    back: tens mean that the market has left the anchor's states. NaN without an anchor."""
+    anchored: bool
+    """Whether it is the fit from an anchor: false if none was given, or if one of its states has died out."""
+    order_agrees: bool
+    """Whether the order of scale is also the anchor's order; true without an anchor."""
 
     @property
     def states(self) -> int:
         return len(self.startprob)
 
+    @property
+    def expected_durations(self) -> Floats:
+        """Bars (K,) that each state lasts on average; infinite where it is never left."""
+        away = 1 - np.diag(self.transmat)
+        return np.divide(1.0, away, out=np.full(self.states, np.inf), where=away > 0)
+
+    @property
+    def start(self) -> Start:
+        """Where a fit of another window that is anchored to this one begins."""
+        return Start(self.emission, self.transmat)
+
     def filter(self, bars: pd.DataFrame, columns: pd.DataFrame | None = None) -> FilteredRegimes:
         """Filtered probabilities of ``bars``; row t uses bars up to t only, the first row starts at ``startprob``.
 
         Give bars from some way before the first row that matters (the start of the training window makes a month
-        reproducible). A bar without a value (the first, or after a gap) moves by the transitions alone.
+        reproducible). A bar without a value moves by the transitions alone.
 
         Args:
             bars: consecutive bars of the model's timeframe.
@@ -85,108 +108,136 @@ class RegimeModel:
 
     def log_likelihood_of(self, bars: pd.DataFrame, columns: pd.DataFrame | None = None) -> Floats:
         """Log density (T, K) of each bar's observation in each state; zeros where nothing was observed."""
-        X = observe(bars, columns, scaling=self.scaling, timeframe=self.timeframe)
-        return student_t_log_likelihood(X, self.means, self.scales, self.dfs)
+        return self.emission.log_likelihood(bars, columns, timeframe=self.timeframe)
 
     def forecast(self, bars: pd.DataFrame, filtered: FilteredRegimes) -> StudentMixture:
         """Density in percent of the bar after each one, known at ts_close: states one step ahead, scaled by the hour.
 
         Raises:
-            ValueError: the model has no ``scaled_return``, so it says nothing about the size of returns.
+            ValueError: the model does not look at returns, so it says nothing about their size.
         """
-        if SCALED_RETURN not in self.scaling.features:
-            raise ValueError(f"a regime model without {SCALED_RETURN!r} has no density for returns")
-        column = self.scaling.features.index(SCALED_RETURN)
-        season = self.scaling.seasonal.at(next_open(bars, self.timeframe))[:, None]
         return StudentMixture(
-            filtered.probabilities @ self.transmat,
-            season * self.means[:, column],
-            season * self.scales[:, column],
-            np.tile(self.dfs[:, column], (len(bars), 1)),
+            filtered.probabilities @ self.transmat, *self.emission.next_return(bars, timeframe=self.timeframe)
         )
 
     def to_arrays(self) -> dict[str, Floats]:
         """Everything numeric, for an npz file."""
-        arrays = {name: getattr(self, name) for name in _ARRAYS}
-        return arrays | self.scaling.to_arrays() | {"log_likelihood": np.array(self.log_likelihood)}
+        arrays = {name: getattr(self, name) for name in (*_ARRAYS, *_LATER_ARRAYS)}
+        single = {"log_likelihood": np.array(self.log_likelihood), "cold_gain": np.array(self.cold_gain)}
+        return arrays | self.emission.to_arrays() | single
 
     def config(self) -> dict[str, Any]:
         """Everything that is not numeric, for a JSON file."""
-        return {"timeframe": self.timeframe.name, "features": list(self.scaling.features), "states": self.states}
+        own = {"timeframe": self.timeframe.name, "states": self.states}
+        flags = {"anchored": self.anchored, "order_agrees": self.order_agrees}
+        return own | flags | self.emission.config()
 
     @classmethod
     def from_parts(cls, config: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Self:
         """The model that ``config`` and ``to_arrays`` described."""
+        states = len(arrays["startprob"])
+        later = {name: arrays.get(name, np.full((states, *shape), np.nan)) for name, shape in _LATER_ARRAYS.items()}
         return cls(
             timeframe=Timeframe.parse(config["timeframe"]),
-            scaling=Scaling.from_arrays(tuple(config["features"]), arrays),
+            emission=emission_from_parts(config, arrays),
             log_likelihood=float(arrays["log_likelihood"]),
+            cold_gain=float(arrays.get("cold_gain", np.nan)),
+            anchored=bool(config.get("anchored", False)),
+            order_agrees=bool(config.get("order_agrees", True)),
             **{name: np.ascontiguousarray(arrays[name]) for name in _ARRAYS},
+            **later,
         )
 
 
-_ARRAYS = ("startprob", "transmat", "means", "scales", "dfs", "mean_returns_bps", "occupancy")
+_PERSISTENCE = 0.1
+"""Weight, as a share of the window, of the prior for regimes that last (with return_variance)."""
+_ARRAYS = ("startprob", "transmat", "mean_returns_bps", "occupancy")
+_LATER_ARRAYS = {"mean_return_intervals_bps": (2,), "volatilities_percent": ()}
+"""Those that models stored earlier lack, and their shape beside K."""
 
 
-def fit_regimes(
+def fit_regimes(  # noqa: PLR0913 (a window, and the settings it is fitted with)
     bars: pd.DataFrame,
     columns: pd.DataFrame | None = None,
     *,
     timeframe: Timeframe,
     states: int,
     restarts: int,
+    emission: str,
     features: tuple[str, ...],
+    carry_bars: tuple[int, ...],
     seed: int,
+    anchor: RegimeModel | None = None,
 ) -> RegimeModel:
-    """The regime model of a training window; nothing outside ``bars`` is read.
+    """The regime model of a training window; nothing outside ``bars`` and ``anchor`` is read.
 
     Args:
         bars: the window, indexed by ts_open.
         columns: features by name, on the same index, for those in ``features`` that are not computed here.
         timeframe: the length of the bars.
         states: number of regimes.
-        restarts: seeded starts of EM.
-        features: what the states emit; ``inputs.FEATURES`` or names in ``columns``.
-        seed: of the starts.
+        restarts: seeded starts of EM, where there is no anchor.
+        emission: the family, one of ``inputs.EMISSIONS``.
+        features: what states emit, ``inputs.FEATURES`` or names in ``columns``; not read by ``return_variance``.
+        carry_bars: the last so many bars, whose mean variance carries over; read by ``return_variance`` only.
+        seed: of the starts and of the intervals.
+        anchor: the model of the year's anchor window, from which EM starts, so that states keep their meaning from
+            month to month; it must not know bars after ``bars``.
 
     Raises:
         ModelFitError: no acceptable model came out; the message says why.
         MissingInputError: a feature is in neither place.
     """
-    scaling = fit_scaling(bars, columns, features=features, timeframe=timeframe)
-    X = observe(bars, columns, scaling=scaling, timeframe=timeframe)
-    whole = np.asarray(np.isfinite(X).all(axis=1), dtype=np.bool_)
-    hmm = fit_student_t_hmm(X[whole], _run_lengths(whole), states=states, restarts=restarts, seed=seed)
-    startprob = _stationary(hmm.transmat_)
-    likelihood = student_t_log_likelihood(X, hmm.means_, hmm.scales_, hmm.dfs_)
-    filtered, log_density = forward_filter(startprob, hmm.transmat_, likelihood)
+    start = None if anchor is None else anchor.start
+    if emission == RETURN_VARIANCE:
+        from tradecore_pipeline.models.return_variance import fit_return_variance  # noqa: PLC0415 (hmmlearn)
+
+        fitted = fit_return_variance(
+            bars, timeframe=timeframe, seasonal=SeasonalScale.fit(bars), states=states, restarts=restarts,
+            carry_bars=carry_bars, persistence=_PERSISTENCE, seed=seed, anchor=start,
+        )  # fmt: skip
+    elif emission in {STUDENT_T, GAUSSIAN}:
+        from tradecore_pipeline.models.feature_fits import fit_features  # noqa: PLC0415 (as above)
+
+        fitted = fit_features(
+            bars, columns, timeframe=timeframe, states=states, restarts=restarts, emission=emission,
+            features=features, seed=seed, anchor=start,
+        )  # fmt: skip
+    else:
+        raise UsageError(f"unknown emission {emission!r}: choose return_variance, student_t or gaussian")
+    fitted = fitted.reordered(np.argsort(fitted.emission.state_scales, kind="stable"))
+    return _described(fitted, bars, columns, timeframe=timeframe, seed=seed, anchor=anchor)
+
+
+def _described(
+    fitted: Fitted[Any],
+    bars: pd.DataFrame,
+    columns: pd.DataFrame | None,
+    *,
+    timeframe: Timeframe,
+    seed: int,
+    anchor: RegimeModel | None,
+) -> RegimeModel:
+    """The model with what its training window says about its states."""
+    startprob = stationary(fitted.transmat)
+    likelihood = fitted.emission.log_likelihood(bars, columns, timeframe=timeframe)
+    filtered, log_density = forward_filter(startprob, fitted.transmat, likelihood)
     returns = percent_returns(bars, timeframe)
-    known = ~np.isnan(returns)
-    occupancy = filtered[known].sum(axis=0)
+    known, seen = ~np.isnan(returns), (likelihood != 0).any(axis=1)
+    weights, moved = filtered[known], returns[known]
+    occupancy = weights.sum(axis=0)
+    before = None if anchor is None else anchor.filter(bars, columns).probabilities
     return RegimeModel(
         timeframe=timeframe,
-        scaling=scaling,
+        emission=fitted.emission,
         startprob=startprob,
-        transmat=hmm.transmat_,
-        means=hmm.means_,
-        scales=hmm.scales_,
-        dfs=hmm.dfs_,
-        mean_returns_bps=BASIS_POINTS * (filtered[known].T @ returns[known]) / occupancy,
+        transmat=fitted.transmat,
+        mean_returns_bps=BASIS_POINTS * (weights.T @ moved) / occupancy,
+        mean_return_intervals_bps=BASIS_POINTS * weighted_mean_intervals(moved, weights, seed=seed),
+        volatilities_percent=np.sqrt((weights.T @ moved**2) / occupancy),
         occupancy=occupancy / known.sum(),
-        log_likelihood=float(log_density[whole].mean()),
+        log_likelihood=float(log_density[seen].mean()),
+        cold_gain=fitted.cold_gain,
+        anchored=fitted.anchored,
+        order_agrees=before is None or agreeing_order(before, filtered),
     )
-
-
-def _run_lengths(whole: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Lengths of the unbroken runs of usable rows: transitions are not counted over a hole."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], whole.astype(np.int8), [0]))))
-    return (edges[1::2] - edges[::2]).astype(np.int64)
-
-
-def _stationary(transmat: Floats) -> Floats:
-    """Long-run state probabilities: the fitted start only says in which state the window happened to begin."""
-    states = len(transmat)
-    system = np.vstack((transmat.T - np.eye(states), np.ones(states)))
-    solution = np.linalg.lstsq(system, np.append(np.zeros(states), 1.0), rcond=None)[0]
-    clipped = np.maximum(solution, 0.0)
-    return clipped / clipped.sum()

@@ -21,7 +21,7 @@ def main() -> None:
     filtered, log_density = ours()
     total, forward, _ = peer()
     equal = bool(np.abs(filtered - forward).max() < 1e-12 and abs(log_density.sum() / total - 1) < 1e-12)
-    our_seconds, peer_seconds = interleaved(ours, peer, repeats=15)
+    our_seconds, peer_seconds = interleaved(ours, peer, repeats=31)
     print_report(
         name="hmm_filter",
         ours=our_seconds * 1e3,
@@ -32,7 +32,8 @@ def main() -> None:
         equal=equal,
         n=ROWS,
         note=f"{STATES} states; from log-likelihoods to filtered probabilities and the log density of each row; one "
-        "core; the peer underflows where ours does not; probabilities equal to 1e-12",
+        f"core; ours {our_seconds / ROWS * 1e9:.1f} ns a bar; the peer underflows where ours does not; probabilities "
+        "equal to 1e-12",
     )
 
 

@@ -11,7 +11,7 @@ from tradecore_pipeline.features.registry import FEATURE_NAMES, compute_features
 from tradecore_pipeline.features.tuned import DEFAULT_PARAMETERS, tuned_features
 from tradecore_pipeline.models.density import Floats, StudentMixture
 from tradecore_pipeline.models.har import fit_har
-from tradecore_pipeline.models.inputs import LOG_REALIZED_VARIANCE, SCALED_RETURN
+from tradecore_pipeline.models.inputs import RETURN_VARIANCE
 from tradecore_pipeline.models.kernels import expectation
 from tradecore_pipeline.models.lstm import forecast_inputs
 from tradecore_pipeline.models.lstm_training import fit_lstm
@@ -31,8 +31,16 @@ TOLERANCE = {"LSTM density": 1e-6}
 def published(bars: pd.DataFrame) -> tuple[dict[str, Rowwise], dict[str, Rowwise]]:
     """What is published, as functions of bars, fitted on ``bars``; and functions that look ahead."""
     har = fit_har(bars, timeframe=HOUR, seasonal=SeasonalScale.fit(bars))
-    names = (SCALED_RETURN, LOG_REALIZED_VARIANCE)
-    model = fit_regimes(bars, timeframe=HOUR, states=3, restarts=4, features=names, seed=SEED)
+    model = fit_regimes(
+        bars,
+        timeframe=HOUR,
+        states=3,
+        restarts=4,
+        emission=RETURN_VARIANCE,
+        features=(),
+        carry_bars=(1, 3),
+        seed=SEED,
+    )
 
     def inputs(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         return model.filter(rows).frame, tuned_features(rows, DEFAULT_PARAMETERS, timeframe=HOUR)

@@ -1,5 +1,7 @@
 """What cannot be done is said in one line, with exit code 2 (the request) or 1 (the world); nothing stays behind."""
 
+import errno
+import os
 import socket
 from datetime import date, timedelta
 from pathlib import Path
@@ -162,6 +164,37 @@ def test_a_file_that_cannot_be_written_is_named_in_one_line(chain: Chain, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_home_that_cannot_be_written_to_is_named_with_what_to_do(
+    simulator_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    settings = small_settings(tmp_path / "disk" / "home", simulator_url)
+    (tmp_path / "disk").mkdir()
+
+    def mkdir(path: Path, *_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    monkeypatch.setattr(os, "makedirs", mkdir)
+    outcome = tradecore(settings, "backfill", NAME, *A_DAY, "--datasets", "bars_1m")
+    refused(outcome, 1, message=f"{tmp_path / 'disk'} cannot be written to ({os.strerror(number)}): make it writable")
+    assert "TRADECORE_HOME" in outcome.err
+
+
+def test_a_file_of_ones_own_that_cannot_be_read_is_named(
+    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bars.csv"
+    path.write_text("x")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+
+    def load(**_: object) -> Settings:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Settings, "load", load)
+    refused(tradecore(chain.settings, "coverage"), 1, message=f"{path} cannot be read (Permission denied): give this")
+
+
 def test_a_busy_port_is_named_with_its_setting(chain: Chain) -> None:
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
@@ -179,15 +212,20 @@ FAULTS = {
     "geo-block": (KEY, Answer(451, b"{}"), "geo-block"),
     "short body": (KEY, Answer(200, b"x" * 500, cut=100), "cut short"),
 }
+CSV = f"BTCUSDT-1m-{REAL_DAY}.csv"
 BODIES = {
     "not a zip": (b"PK nonsense", "not a readable zip"),
-    "two days in one": (zipped(klines_csv(minutes(REAL_DAY - ONE_DAY), header=True)), "outside its daily window"),
+    "another day's": (
+        zipped(klines_csv(minutes(REAL_DAY), header=True), "BTCUSDT-1m-2024-06-09.csv"),
+        "another file's",
+    ),
+    "two days in one": (zipped(klines_csv(minutes(REAL_DAY - ONE_DAY), header=True), CSV), "outside its daily window"),
     "text for a number": (
-        zipped(klines_csv(minutes(REAL_DAY), header=True).replace(b",1.5,", b",many,", 1)),
+        zipped(klines_csv(minutes(REAL_DAY), header=True).replace(b",1.5,", b",many,", 1), CSV),
         "line 2",
     ),
-    "cut line": (zipped(klines_csv(minutes(REAL_DAY, 0, 3), header=False)[:-20] + b"\n"), "line 3"),
-    "empty": (zipped(b""), "is empty"),
+    "cut line": (zipped(klines_csv(minutes(REAL_DAY, 0, 3), header=False)[:-20] + b"\n", CSV), "line 3"),
+    "empty": (zipped(b"", CSV), "is empty"),
 }
 
 

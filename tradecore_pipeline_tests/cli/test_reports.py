@@ -44,6 +44,7 @@ def test_coverage_tells_extent_rows_and_what_is_missing(chain: Chain) -> None:
     assert set(rows) == {"bars_1m", "funding_rates", "open_interest"}
     minutes = rows["bars_1m"]
     states = ("done", "gap", "restated", "not_published", "before_listing", "incomplete", "failed", "missing")
+    states += ("damaged",)
     extent = {"instrument", "dataset", "first", "last", "days", "rows", "missing_minutes", "gaps"}
     assert set(minutes) == extent | {f"{state}_days" for state in states}
     assert (minutes["gap_days"], minutes["before_listing_days"], minutes["incomplete_days"]) == (2, 2, 1)

@@ -17,6 +17,7 @@ from tradecore_pipeline.defs.features import FEATURE_MONTH
 from tradecore_pipeline.defs.features import asset_key as feature_key
 from tradecore_pipeline.defs.instance import PID_TAG, fail_abandoned_runs, open_instance, this_process
 from tradecore_pipeline.defs.launch import materialize
+from tradecore_pipeline.defs.regime_fits import bars_it_lasts
 from tradecore_pipeline.defs.regimes import compute_regimes
 from tradecore_pipeline.defs.resources import Adapters
 from tradecore_pipeline.domain.errors import InvalidDataError, MissingInputError, TradecoreError
@@ -171,7 +172,7 @@ def test_a_models_page_links_its_run_and_shows_its_states(chain: Chain) -> None:
 
 
 def test_a_state_that_is_never_left_lasts_for_ever() -> None:
-    assert [training.bars_it_lasts(stay) for stay in (0.0, 0.98, 1.0)] == ["1", "50", "for ever"]
+    assert [bars_it_lasts(bars) for bars in (1.0, 50.0, float("inf"))] == ["1", "50", "for ever"]
 
 
 def test_the_checks_run_and_show_what_they_found(chain: Chain) -> None:

@@ -197,7 +197,16 @@ def test_the_champion_loads_as_a_pyfunc_where_pickle_is_forbidden(fit: Fit, regi
 
 def test_a_regime_model_predicts_its_filtered_probabilities(fit: Fit, registry: ModelRegistry) -> None:
     bars = _bars()
-    fitted = regimes.fit_regimes(bars, timeframe=HOUR, states=2, restarts=1, features=("scaled_return",), seed=1)
+    fitted = regimes.fit_regimes(
+        bars,
+        timeframe=HOUR,
+        states=2,
+        restarts=1,
+        emission="student_t",
+        features=("scaled_return",),
+        carry_bars=(1, 3),
+        seed=1,
+    )
     logged = fit(kind="hmm", arrays=fitted.to_arrays(), config=fitted.config())
     predicted = _loaded(registry, f"models:/{logged.name}@{CHAMPION}").predict(bars)
     np.testing.assert_array_equal(predicted, fitted.filter(bars).probabilities)

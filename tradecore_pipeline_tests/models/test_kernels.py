@@ -5,14 +5,23 @@ import pytest
 from hmmlearn import _hmmc
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
 from tradecore_pipeline.models.density import Floats
 from tradecore_pipeline.models.kernels import (
+    Emission,
+    GaussianEmission,
+    StudentTEmission,
+    Workspace,
+    digamma,
     expectation,
     filter_step,
     forward_filter,
+    precision_factors,
+    sequence_begins,
+    solve_dfs,
     student_t_log_likelihood,
+    sweep,
 )
 
 
@@ -23,11 +32,10 @@ def chain(seed: int, rows: int = 40, states: int = 3) -> tuple[Floats, Floats, F
     return start, transmat, random.normal(-1, 2, size=(rows, states))
 
 
-def test_the_filter_and_the_smoother_equal_brute_force_enumeration_of_paths() -> None:
-    start, transmat, log_likelihood = chain(3, rows=6)
+def enumerated(start: Floats, transmat: Floats, log_likelihood: Floats) -> tuple[float, Floats, Floats, Floats]:
+    """Log-likelihood, filtered, smoothed and summed transition probabilities, by going through every path."""
     rows, states = log_likelihood.shape
-    weight = np.zeros((rows, states))
-    pairs = np.zeros((states, states))
+    smoothed, pairs, filtered = np.zeros((rows, states)), np.zeros((states, states)), np.zeros((rows, states))
     total = 0.0
     for path in itertools.product(range(states), repeat=rows):
         p = start[path[0]] * np.exp(log_likelihood[0, path[0]])
@@ -35,15 +43,115 @@ def test_the_filter_and_the_smoother_equal_brute_force_enumeration_of_paths() ->
             p *= transmat[path[t - 1], path[t]] * np.exp(log_likelihood[t, path[t]])
         total += p
         for t in range(rows):
-            weight[t, path[t]] += p
+            smoothed[t, path[t]] += p
         for a, b in itertools.pairwise(path):
             pairs[a, b] += p
+    for t in range(rows):
+        for path in itertools.product(range(states), repeat=t + 1):
+            p = start[path[0]] * np.exp(log_likelihood[0, path[0]])
+            for s in range(1, t + 1):
+                p *= transmat[path[s - 1], path[s]] * np.exp(log_likelihood[s, path[s]])
+            filtered[t, path[t]] += p
+    filtered /= filtered.sum(axis=1, keepdims=True)
+    return float(np.log(total)), filtered, smoothed / total, pairs / total
+
+
+def test_the_filter_and_the_smoother_equal_brute_force_enumeration_of_paths() -> None:
+    start, transmat, log_likelihood = chain(3, rows=6)
+    total, expected, smoothed, pairs = enumerated(start, transmat, log_likelihood)
     log_density, gamma, transitions = expectation(start, transmat, log_likelihood)
     filtered, _ = forward_filter(start, transmat, log_likelihood)
-    assert log_density == pytest.approx(np.log(total), rel=1e-12)
-    np.testing.assert_allclose(gamma, weight / total, atol=1e-12)
-    np.testing.assert_allclose(transitions, pairs / total, atol=1e-12)
-    np.testing.assert_allclose(filtered[-1], weight[-1] / total, atol=1e-12)
+    assert log_density == pytest.approx(total, rel=1e-12)
+    np.testing.assert_allclose(gamma, smoothed, atol=1e-12)
+    np.testing.assert_allclose(transitions, pairs, atol=1e-12)
+    np.testing.assert_allclose(filtered, expected, atol=1e-12)
+
+
+def gaussian_case(seed: int, *, full: bool) -> tuple[Emission, Floats, Floats]:
+    """An emission of 2 states over 2 features, 12 rows, and scipy's log densities of them."""
+    random = np.random.default_rng(seed)
+    means, X = random.normal(size=(2, 2)), random.normal(size=(12, 2))
+    roots = random.normal(size=(2, 2, 2)) + 2 * np.eye(2)
+    covars = roots @ roots.transpose(0, 2, 1) if full else np.stack([np.diag(np.diag(root) ** 2) for root in roots])
+    narrow = covars if full else np.einsum("kii->ki", covars)
+    emission = GaussianEmission(means=means, precision_factors=precision_factors(narrow), centre=X.mean(axis=0))
+    densities = [stats.multivariate_normal.logpdf(X, mean, covar) for mean, covar in zip(means, covars, strict=True)]
+    return emission, X, np.stack(densities, axis=1)
+
+
+def student_case(seed: int) -> tuple[Emission, Floats, Floats]:
+    random = np.random.default_rng(seed)
+    means, X = random.normal(size=(2, 2)), random.normal(size=(12, 2))
+    scales, dfs = random.uniform(0.5, 2, size=(2, 2)), random.uniform(3, 9, size=(2, 2))
+    emission = StudentTEmission(means=means, scales=scales, dfs=dfs, rows=len(X))
+    return emission, X, stats.t.logpdf(X[:, None, :], dfs, means, scales).sum(axis=2)
+
+
+@pytest.mark.parametrize("family", ["diag", "full", "student"])
+def test_the_sums_of_an_e_step_over_two_sequences_equal_brute_force(family: str) -> None:
+    emission, X, densities = student_case(4) if family == "student" else gaussian_case(4, full=family == "full")
+    start, transmat, _ = chain(9, states=2)
+    begins = sequence_begins(12, [5, 7])
+    space = Workspace.suiting(None, emission, rows=12)
+    total, found = sweep(emission, start, transmat, X, begins=begins, space=space)
+    parts = [enumerated(start, transmat, densities[part]) for part in (slice(0, 5), slice(5, 12))]
+    gamma = np.concatenate([smoothed for _, _, smoothed, _ in parts])
+    assert total == pytest.approx(sum(part[0] for part in parts), rel=1e-12)
+    np.testing.assert_allclose(found["trans"], sum(part[3] for part in parts), atol=1e-12)
+    np.testing.assert_allclose(found["start"], sum(part[2][0] for part in parts), atol=1e-12)
+    np.testing.assert_allclose(found["post"], gamma.sum(axis=0), atol=1e-12)
+    if family != "student":
+        away = X - X.mean(axis=0)
+        row, column = np.tril_indices(2) if family == "full" else (np.arange(2), np.arange(2))
+        np.testing.assert_allclose(found["first"], gamma.T @ away, atol=1e-12)
+        np.testing.assert_allclose(found["second"], gamma.T @ (away[:, row] * away[:, column]), atol=1e-12)
+
+
+def test_student_t_sums_are_those_of_the_weights_that_make_it_robust() -> None:
+    random = np.random.default_rng(2)
+    X, gamma = random.standard_t(3, size=(700, 2)), random.dirichlet(np.ones(3), size=700)
+    means, scales = random.normal(size=(3, 2)), random.uniform(0.5, 2, size=(3, 2))
+    dfs = random.uniform(3, 9, size=(3, 2))
+    emission = StudentTEmission(means=means, scales=scales, dfs=dfs, rows=len(X))
+    emission.accumulate(X, np.ascontiguousarray(gamma.T), again=False)
+    away = X[:, None, :] - means
+    weight = (dfs + 1) / (dfs + (away / scales) ** 2)
+    g = gamma[:, :, None]
+    expected = [part.sum(axis=0) for part in (g * weight, g * weight * away, g * weight * away**2)]
+    expected.append((g * (np.log(weight) - weight)).sum(axis=0))
+    np.testing.assert_allclose(emission.sums["moments"], expected, rtol=1e-11, atol=1e-11)
+
+
+def test_degrees_of_freedom_solve_their_condition_between_floor_and_cap() -> None:
+    dfs, constant = np.array([[3.5, 8.0, 8.0]]), np.array([[-0.9, -5.0, 5.0]]) / 10
+    found = solve_dfs(constant, dfs, 3.0, 200.0)
+    level = constant + special.digamma((dfs + 1) / 2) - np.log((dfs + 1) / 2)
+    condition = np.log(found / 2) - special.digamma(found / 2) + level
+    assert abs(condition[0, 0]) < 1e-9
+    np.testing.assert_allclose(found[0, 1:], [3.0, 200.0], rtol=1e-9)
+    for x in (0.5, 1.5, 2.0, 9.99, 10.0, 100.0):
+        assert digamma(x) == pytest.approx(special.digamma(x), rel=1e-12)
+
+
+def test_blocks_and_sequences_of_any_length_give_the_same_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(6)
+    X, start, transmat = random.normal(size=(1300, 2)), np.array([0.4, 0.6]), np.array([[0.9, 0.1], [0.2, 0.8]])
+    begins = sequence_begins(1300, [1, 499, 2, 798])
+    found = []
+    for rows in (8192, 500, 7):
+        emission, _, _ = gaussian_case(4, full=True)
+        monkeypatch.setattr(emission, "block_rows", rows)
+        space = Workspace.suiting(None, emission, rows=1300)
+        found.append(sweep(emission, start, transmat, X, begins=begins, space=space))
+    for total, sums in found[1:]:
+        assert total == pytest.approx(found[0][0], rel=1e-13)
+        for name in ("start", "trans", "post", "first", "second"):
+            np.testing.assert_allclose(sums[name], found[0][1][name], rtol=1e-10, atol=1e-10)
+
+
+def test_lengths_that_do_not_add_up_are_refused() -> None:
+    with pytest.raises(ValueError, match="add up to 9 rows of 10"):
+        sequence_begins(10, [4, 5])
 
 
 def test_the_e_step_equals_hmmlearns_scaling_implementation() -> None:

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tradecore_pipeline.domain.errors import MissingInputError
+from tradecore_pipeline.domain.errors import MissingInputError, UsageError
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.models.density import Floats
+from tradecore_pipeline.models.feature_emissions import StudentTEmission
 from tradecore_pipeline.models.kernels import filter_step
 from tradecore_pipeline.models.regimes import RegimeModel, fit_regimes
 from tradecore_pipeline.models.returns import next_percent_returns
@@ -21,14 +22,30 @@ def fit(
     bars: pd.DataFrame,
     columns: pd.DataFrame | None = None,
     features: tuple[str, ...] = ("scaled_return",),
-    states: int = 3,
+    emission: str = "student_t",
+    anchor: RegimeModel | None = None,
 ) -> RegimeModel:
-    return fit_regimes(bars, columns, timeframe=HOUR, states=states, restarts=4, features=features, seed=7)
+    return fit_regimes(
+        bars,
+        columns,
+        timeframe=HOUR,
+        states=3,
+        restarts=4,
+        emission=emission,
+        features=features,
+        carry_bars=(1, 3),
+        seed=7,
+        anchor=anchor,
+    )
 
 
-@pytest.fixture(scope="module", params=[("scaled_return",), BOTH], ids=["return", "return+variance"])
+FAMILIES = [("return_variance", ()), ("student_t", ("scaled_return",)), ("student_t", BOTH), ("gaussian", BOTH)]
+
+
+@pytest.fixture(scope="module", params=FAMILIES, ids=["joint", "return", "return+variance", "gaussian"])
 def model(request: pytest.FixtureRequest, market: SimulatedMarket) -> RegimeModel:
-    return fit(market.bars.iloc[:2000], features=request.param)
+    emission, features = request.param
+    return fit(market.bars.iloc[:2000], features=features, emission=emission)
 
 
 def test_filtered_probabilities_do_not_know_their_future(market: SimulatedMarket, model: RegimeModel) -> None:
@@ -63,7 +80,7 @@ def test_planted_regimes_are_found_out_of_sample(market: SimulatedMarket, model:
 def test_rows_sum_to_one_and_the_first_bar_says_nothing(market: SimulatedMarket, model: RegimeModel) -> None:
     filtered = model.filter(market.bars)
     np.testing.assert_allclose(filtered.probabilities.sum(axis=1), 1, atol=1e-12)
-    if model.scaling.features == ("scaled_return",):
+    if model.emission.features == ("scaled_return",):
         np.testing.assert_allclose(filtered.probabilities[0], model.startprob, atol=1e-12)
     assert list(filtered.frame.columns) == ["state_0", "state_1", "state_2"]
     np.testing.assert_array_equal(filtered.confidence, filtered.probabilities.max(axis=1))
@@ -90,10 +107,27 @@ def test_it_is_stored_and_read_back_exactly(market: SimulatedMarket, model: Regi
     np.testing.assert_array_equal(copy.mean_returns_bps, model.mean_returns_bps)
 
 
+def test_a_model_stored_before_there_were_families_still_loads(market: SimulatedMarket) -> None:
+    model = fit(market.bars.iloc[:2000])
+    config = {"timeframe": "1h", "features": ["scaled_return"], "states": 3}
+    later = {"mean_return_intervals_bps", "volatilities_percent", "cold_gain"}
+    arrays = {name: value for name, value in model.to_arrays().items() if name not in later}
+    copy = RegimeModel.from_parts(config, arrays)
+    np.testing.assert_array_equal(copy.filter(market.bars).probabilities, model.filter(market.bars).probabilities)
+    assert np.isnan(copy.mean_return_intervals_bps).all()
+    assert copy.mean_return_intervals_bps.shape == (3, 2)
+
+
+def test_an_unknown_family_is_refused_and_the_known_ones_named(market: SimulatedMarket) -> None:
+    with pytest.raises(UsageError, match="choose return_variance"):
+        fit(market.bars, emission="poisson")
+
+
 def test_feature_columns_are_standardised_by_the_training_window(market: SimulatedMarket) -> None:
     columns = pd.DataFrame({"volatility_14": 1e-3 * market.bars["realized_variance"].rolling(14).mean()})
     model = fit(market.bars.iloc[:2000], columns.iloc[:2000], features=("volatility_14",))
-    assert model.scaling.spread[0] != 1
+    assert isinstance(model.emission, StudentTEmission)
+    assert model.emission.scaling.spread[0] != 1
     filtered = model.filter(market.bars, columns)
     np.testing.assert_allclose(filtered.probabilities[0], model.startprob, atol=1e-12)
     with pytest.raises(ValueError, match="scaled_return"):
@@ -108,8 +142,24 @@ def test_a_missing_or_shifted_feature_is_an_error_that_names_it(market: Simulate
         fit(market.bars, shifted, features=("rsi_14",))
 
 
-def test_what_it_reports_about_states_adds_up(market: SimulatedMarket) -> None:
-    model = fit(market.bars)
+def test_a_gap_still_shows_the_variance_of_the_bar_after_it(market: SimulatedMarket) -> None:
+    model = fit(market.bars.iloc[:2000], emission="return_variance", features=())
+    bars = market.bars.iloc[:500].drop(market.bars.index[300])
+    likelihood = model.log_likelihood_of(bars)
+    assert np.ptp(likelihood[300]) > 0
+    assert np.isfinite(likelihood).all()
+
+
+def test_states_are_in_order_of_scale(model: RegimeModel) -> None:
+    assert (np.diff(model.emission.state_scales) > 0).all()
+    assert (np.diff(model.volatilities_percent) > 0).all()
+
+
+def test_what_it_reports_about_states_adds_up(market: SimulatedMarket, model: RegimeModel) -> None:
+    model = fit(market.bars, emission=model.emission.kind, features=model.emission.features)
+    low, high = model.mean_return_intervals_bps.T
+    assert ((low < model.mean_returns_bps) & (model.mean_returns_bps < high)).all()
+    np.testing.assert_allclose(model.expected_durations, 1 / (1 - np.diag(model.transmat)))
     assert model.occupancy.sum() == pytest.approx(1)
     mean = (model.occupancy * model.mean_returns_bps).sum()
     assert mean == pytest.approx(100 * np.nanmean(np.r_[np.nan, market.returns[1:]]), abs=1e-6)

@@ -26,7 +26,8 @@ def test_hmmlearns_own_score_agrees_with_the_kernel(market: SimulatedMarket) -> 
     X = market.returns[:, None]
     model = fitted(X)
     _, log_density = forward_filter(model.startprob_, model.transmat_, model._compute_log_likelihood(X))
-    assert model.score(X) == pytest.approx(log_density.sum(), rel=1e-10)
+    assert model._score_log(X=X, compute_posteriors=False)[0] == pytest.approx(log_density.sum(), rel=1e-10)
+    assert model.score(X) == pytest.approx(log_density.sum(), rel=1e-14)
 
 
 def test_many_degrees_of_freedom_are_a_gaussian_hmm(market: SimulatedMarket) -> None:
@@ -87,6 +88,14 @@ def test_a_burst_of_outliers_does_not_become_a_state() -> None:
     X = np.random.default_rng(4).normal(size=(1000, 1))
     X[500:510] += 200.0
     assert fitted(X, states=2).occupancy(X, np.array([1000])).min() >= MINIMUM_OCCUPANCY
+
+
+def test_one_80_sigma_bar_gets_no_state_of_its_own() -> None:
+    random = np.random.default_rng(4)
+    X = np.where(np.arange(1000) // 100 % 2, 0.5, 1.5)[:, None] * random.normal(size=(1000, 1))
+    X[500] = 80.0
+    model = fitted(X, states=2)
+    np.testing.assert_allclose(model.scales_.ravel(), [0.5, 1.5], rtol=0.15)
 
 
 def test_fits_whose_states_are_all_too_small_are_refused(

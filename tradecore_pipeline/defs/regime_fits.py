@@ -1,0 +1,127 @@
+"""A month's regime model: fitted from its year's anchor, with its evidence on direction and its card."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import numpy as np
+
+from tradecore_pipeline.defs.anchors import load_anchor
+from tradecore_pipeline.defs.fits import HMM, Month
+from tradecore_pipeline.domain.time import add_months
+from tradecore_pipeline.model_registry import LoggedModel
+from tradecore_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from tradecore_pipeline.models.direction import DirectionEvidence
+    from tradecore_pipeline.models.regimes import RegimeModel
+
+_MONTHS_OF_DRIFT = 3
+"""Months before, beside which the card shows a month's parameters; each costs the reading of a model."""
+
+
+def fit_hmm(month: Month, run_id: str) -> tuple[LoggedModel, dict[str, Any]]:
+    """The month's regime model, with the evidence on whether its states know direction."""
+    from tradecore_pipeline.models.direction import (  # noqa: PLC0415 (heavy, and only runs need it)
+        direction_evidence,
+        direction_names,
+        volatility_regime_names,
+    )
+    from tradecore_pipeline.models.regimes import fit_regimes  # noqa: PLC0415 (as above)
+    from tradecore_pipeline.serving.model_card import model_card_figures  # noqa: PLC0415 (as above)
+
+    bars, choices = month.window(), _choices(month.adapters.settings)
+    columns = month.columns(bars, month.hmm_features)
+    anchor, anchored_in = load_anchor(month, choices)
+    model = fit_regimes(bars, columns, timeframe=month.timeframe, anchor=anchor, **choices)
+    evidence = direction_evidence(bars, columns, timeframe=month.timeframe, **choices)
+    names = list(zip(volatility_regime_names(model.states), direction_names(model.mean_returns_bps), strict=True))
+    figures = model_card_figures(
+        bars, columns, instrument=month.instrument, month=month.month, model=model, half_model=evidence.half_model,
+        direction=evidence.to_json(), label_threshold=month.adapters.settings.label_threshold,
+        earlier=_models_before(month, model),
+    )  # fmt: skip
+    logged = month.log(
+        HMM,
+        bars,
+        run_id,
+        config=model.config() | {"direction": evidence.to_json(), "names": names, "anchor": f"{anchored_in:%Y-%m}"},
+        arrays=model.to_arrays(),
+        parameters={**choices, "anchor": f"{anchored_in:%Y-%m}"},
+        metrics=_metrics(model),
+        figures=figures,
+    )
+    return logged, _metadata(model, evidence, names) | {"bars": len(bars), "anchor": f"{anchored_in:%Y-%m}"}
+
+
+def _choices(settings: Settings) -> dict[str, Any]:
+    """What ``fit_regimes`` takes beside bars."""
+    return {
+        "states": settings.hmm_states,
+        "restarts": settings.hmm_restarts,
+        "emission": settings.hmm_emission,
+        "features": settings.hmm_features,
+        "carry_bars": settings.hmm_carry_bars,
+        "seed": settings.random_seed,
+    }
+
+
+def _models_before(month: Month, model: "RegimeModel") -> list[tuple["date", "RegimeModel"]]:
+    """The models of the months before that exist by now and look at the same things."""
+    from tradecore_pipeline.models.regimes import RegimeModel  # noqa: PLC0415 (as above)
+
+    found: list[tuple[date, RegimeModel]] = []
+    for back in range(1, _MONTHS_OF_DRIFT + 1):
+        earlier = replace(month, month=add_months(month.month, -back))
+        stored = month.adapters.registry.load(HMM, month.instrument, timeframe=month.timeframe, month=earlier.month)
+        if stored is not None:
+            other = RegimeModel.from_parts(stored.config, stored.arrays)
+            if (other.emission.kind, other.emission.features) == (model.emission.kind, model.emission.features):
+                found.append((earlier.month, other))
+    return found
+
+
+def _metrics(model: "RegimeModel") -> dict[str, float]:
+    metrics = {"log_likelihood_per_bar": model.log_likelihood, "anchored": float(model.anchored)}
+    metrics["order_agrees"] = float(model.order_agrees)
+    if np.isfinite(model.cold_gain):
+        metrics["cold_gain_nats"] = model.cold_gain
+    by_state = {
+        "occupancy": model.occupancy,
+        "mean_return_bps": model.mean_returns_bps,
+        "volatility_percent": model.volatilities_percent,
+        "stay_probability": np.diag(model.transmat),
+    }
+    return metrics | {
+        f"{name}_{k}": float(value) for name, values in by_state.items() for k, value in enumerate(values)
+    }
+
+
+def _metadata(
+    model: "RegimeModel", evidence: "DirectionEvidence", names: list[tuple[str, str]]
+) -> dict[str, dg.MetadataValue[Any] | Any]:
+    """What a person wants to see of the month in Dagster."""
+    lasting = [bars_it_lasts(bars) for bars in model.expected_durations.tolist()]
+    rows = [
+        f"| {k} | {names[k][0]} | {names[k][1]} | {model.occupancy[k]:.1%} | {model.volatilities_percent[k]:.3f} | "
+        f"{model.mean_returns_bps[k]:+.2f} [{low:+.2f}, {high:+.2f}] | {lasting[k]} |"
+        for k, (low, high) in enumerate(model.mean_return_intervals_bps)
+    ]
+    head = [
+        "| state | by scale | by mean | share | volatility, % | mean return, bps [95%] | bars it lasts |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    return {
+        "states": dg.MetadataValue.md("\n".join(head + rows)),
+        "direction_significant": evidence.significant,
+        "direction": dg.MetadataValue.json(evidence.to_json()),
+        "log_likelihood_per_bar": model.log_likelihood,
+        "anchored": model.anchored,
+    }
+
+
+def bars_it_lasts(duration: float) -> str:
+    """An expected duration as people read it."""
+    return f"{duration:.0f}" if np.isfinite(duration) else "for ever"

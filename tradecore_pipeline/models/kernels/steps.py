@@ -1,0 +1,83 @@
+"""What every compiled family of hidden Markov models shares, as a mix-in in front of an hmmlearn model."""
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tradecore_pipeline.models.density import Floats
+from tradecore_pipeline.models.kernels.sweeps import (
+    Emission,
+    Workspace,
+    expectation,
+    forward_filter,
+    log_likelihood,
+    sequence_begins,
+    split_lengths,
+    sweep,
+)
+
+
+class CompiledSteps:
+    """Replaces hmmlearn's E-step, scores and smoother by the kernels; its M-step, priors and checks stay.
+
+    A family says what its states emit (``_emission``); its M-step reads the sums of that.
+    """
+
+    n_components: int
+    startprob_: Floats
+    transmat_: Floats
+    _space: Workspace | None = None
+    _begins: NDArray[np.bool_] | None = None
+
+    def _emission(self, X: Floats) -> Emission:
+        raise NotImplementedError
+
+    def _check(self) -> None:
+        super()._check()  # type: ignore[misc]  # hmmlearn's, behind the mix-in
+
+    def fit(self, X: ArrayLike, lengths: ArrayLike | None = None) -> Self:
+        """EM as hmmlearn runs it, with the E-step's memory kept from one iteration to the next."""
+        self._begins = sequence_begins(len(np.asarray(X)), lengths)
+        try:
+            return super().fit(X, lengths)  # type: ignore[misc]  # hmmlearn's, behind the mix-in
+        finally:
+            self._space = self._begins = None
+
+    def filter(self, X: Floats) -> tuple[Floats, Floats]:
+        """Filtered probabilities (T, K) of one sequence, row t given rows up to t, and its log densities (T,), nats."""
+        self._check()
+        return forward_filter(self.startprob_, self.transmat_, self._compute_log_likelihood(X))
+
+    def occupancy(self, X: Floats, lengths: ArrayLike | None) -> Floats:
+        """Share of the rows that each state holds (hindsight: smoothed)."""
+        stats, _ = self._do_estep(X, lengths)
+        self._space = None
+        return stats["post"] / len(X)
+
+    def _compute_log_likelihood(self, X: Floats) -> Floats:
+        return log_likelihood(self._emission(X), X)
+
+    def _score(
+        self, X: ArrayLike, lengths: ArrayLike | None = None, *, compute_posteriors: bool
+    ) -> tuple[float, Floats]:
+        self._check()
+        rows = np.ascontiguousarray(X, dtype=np.float64)
+        total, posteriors = 0.0, [np.empty((0, self.n_components))]
+        for part in split_lengths(len(rows), lengths):
+            densities = self._compute_log_likelihood(rows[part])
+            if compute_posteriors:
+                log_density, gamma, _ = expectation(self.startprob_, self.transmat_, densities)
+                posteriors.append(gamma)
+                total += log_density
+            else:
+                total += float(forward_filter(self.startprob_, self.transmat_, densities)[1].sum())
+        return total, np.concatenate(posteriors)
+
+    def _do_estep(self, X: Floats, lengths: ArrayLike | None) -> tuple[dict[str, Any], float]:
+        rows = np.ascontiguousarray(X, dtype=np.float64)
+        emission = self._emission(rows)
+        self._space = Workspace.suiting(self._space, emission, rows=len(rows))
+        begins = sequence_begins(len(rows), lengths) if self._begins is None else self._begins
+        total, stats = sweep(emission, self.startprob_, self.transmat_, rows, begins=begins, space=self._space)
+        return {"nobs": int(begins.sum()) - 1, **stats}, total
