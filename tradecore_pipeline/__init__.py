@@ -1,17 +1,27 @@
 """Research pipeline for crypto perpetual futures: market data to out-of-sample regime probabilities."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tradecore_pipeline.features.own import feature
+    from tradecore_pipeline.features.technical import technical_indicators
     from tradecore_pipeline.serving.frames import load_bars, load_regimes
+    from tradecore_pipeline.serving.online import open_filter
 
-__all__ = ["load_bars", "load_regimes"]
+__all__ = ["feature", "load_bars", "load_regimes", "open_filter", "technical_indicators"]
+
+_HOMES = {
+    "feature": "features.own",
+    "load_bars": "serving.frames",
+    "load_regimes": "serving.frames",
+    "open_filter": "serving.online",
+    "technical_indicators": "features.technical",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the notebook functions only when they are asked for: everything else imports this package, too."""
-    if name in __all__:
-        from tradecore_pipeline.serving import frames  # noqa: PLC0415 (see above)
-
-        return getattr(frames, name)
+    """Import what notebooks use only when it is asked for: everything else imports this package, too."""
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,6 +6,7 @@ import tempfile
 import tomllib
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -78,6 +79,7 @@ Windows = Annotated[dict[str, Positive], NoDecode, BeforeValidator(_table)]
 _NOT_IN_HOMES = set("?%*[]")
 """What SQLite's addresses and DuckDB's file patterns take for something else."""
 _MOST_WINDOW_BARS = 1_000_000
+_MOST_CARRY_BARS = 240
 _WINDOW_BARS = {"5m": 25_920, "15m": 17_280, "30m": 8_640, "1h": 4_320, "4h": 2_190, "1d": 730}
 """Training windows: half a year at 1h (the measured default), shorter in time below, longer above."""
 
@@ -146,6 +148,8 @@ class Settings(BaseSettings):
     """With student_t and gaussian: scaled_return, log_realized_variance or features of docs/features.md."""
     label_threshold: Annotated[float, Field(ge=0.5, lt=1)] = 0.6
     """A shown or traded label changes once another state's filtered probability exceeds this, at least .5."""
+    tuning_objective: Literal["log_absolute_return", "log_score", "direction"] = "log_absolute_return"
+    """What a choice of lengths is judged by on the folds: the size of the next move, its density, or its sign."""
     tuning_trials: Positive = 30
     """Parameter choices that the monthly study of indicators tries."""
     tuning_folds: Annotated[int, Field(ge=2, le=20)] = 4
@@ -198,6 +202,14 @@ class Settings(BaseSettings):
             if bars > _MOST_WINDOW_BARS:
                 raise ValueError(f"{bars} bars at {name} are too many: the most is {_MOST_WINDOW_BARS}")
         return _WINDOW_BARS | value
+
+    @field_validator("hmm_carry_bars")
+    @classmethod
+    def _check_carry(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(later <= earlier for earlier, later in pairwise(value)) or value[-1] > _MOST_CARRY_BARS:
+            text = ",".join(map(str, value))
+            raise ValueError(f"{text!r} are not increasing numbers of bars up to {_MOST_CARRY_BARS}: write 1,3")
+        return value
 
     @field_validator("hmm_features")
     @classmethod

@@ -2,7 +2,19 @@
 
 import typer
 
-from tradecore_pipeline.cli import bring, data, demo, market, review, score, services, work
+from tradecore_pipeline.cli import (
+    bring,
+    compare,
+    data,
+    demo,
+    lookahead,
+    market,
+    review,
+    score,
+    services,
+    tuning_report,
+    work,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,6 +39,9 @@ app.command()(data.export)
 app.command()(data.report)
 app.command()(review.review_states)
 app.command()(score.score)
+app.command()(lookahead.lookahead)
+app.command()(compare.compare)
+app.command()(tuning_report.tuning_report)
 app.command()(services.up)
 app.command()(services.simulator)
 app.command()(services.doctor)

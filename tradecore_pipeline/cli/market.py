@@ -184,7 +184,13 @@ def _listed(session: Session, exchange: str, day: date | None, *, refresh: bool)
 
     if refresh or session.adapters.listings.as_of(exchange) is None:
         check_market(session, exchange)
+        before = session.adapters.listings.damaged(exchange)
         refresh_listings(session.adapters, exchange)
+        for path in session.adapters.listings.damaged(exchange)[len(before) :]:
+            note(
+                f"the listings of {exchange} could not be read and were put aside as {path}: what only they knew of "
+                "delisted instruments is not in the new ones"
+            )
     known = session.adapters.listings.get(exchange)
     return [
         {

@@ -100,7 +100,7 @@ def _reviews(
     settings = session.settings
     own = Month(session.adapters, instrument, timeframe, month)
     bars = own.window()
-    columns = own.columns(bars, own.hmm_features)
+    columns = own.training_columns(bars)
 
     def fit(window: pd.DataFrame, features: pd.DataFrame | None, count: int) -> "RegimeModel":
         return fit_regimes(

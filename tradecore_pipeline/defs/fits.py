@@ -1,34 +1,47 @@
 """A month's models: fitted on its training window, kept in the registry, and read back for prediction."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from tradecore_pipeline.defs import feature_days
 from tradecore_pipeline.defs.days import require_days
 from tradecore_pipeline.defs.resources import Adapters
 from tradecore_pipeline.defs.windows import training_bars
-from tradecore_pipeline.domain.errors import MissingInputError
+from tradecore_pipeline.domain.errors import (
+    InvalidDataError,
+    MissingInputError,
+    ModelFitError,
+    NotEnoughHistoryError,
+    TradecoreError,
+)
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.tables import BARS
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.features.month import frame_digest
-from tradecore_pipeline.features.tuned import IndicatorParameters, tuned_features, tuned_warm_up_bars
-from tradecore_pipeline.model_registry import LoggedModel, ModelKind, StoredModel
+from tradecore_pipeline.features.tuned import IndicatorParameters, tuned_columns, tuned_warm_up_bars
+from tradecore_pipeline.model_registry import LoggedModel, ModelKind, StoredModel, Verdict
 from tradecore_pipeline.models.inputs import FEATURES, RETURN_VARIANCE
+from tradecore_pipeline.serving.tuned_sources import tuned_sources
 
 if TYPE_CHECKING:
-    from tradecore_pipeline.models.har import THar
     from tradecore_pipeline.models.lstm import LstmForecaster
+    from tradecore_pipeline.models.pool_members import HarFamily
     from tradecore_pipeline.models.regimes import RegimeModel
 
 HMM: ModelKind = "hmm"
 HAR: ModelKind = "har"
 LSTM: ModelKind = "lstm"
 INDICATORS: ModelKind = "indicator_params"
+
+_EXAMPLE_BARS = 200
+"""The window's last bars, which every model's page in MLflow shows as an example; a week of hours and some."""
+_NO_RIVAL = "The newest month's version of its kind; no score is published that it could be held against."
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,19 @@ class Month:
     instrument: Instrument
     timeframe: Timeframe
     month: date
+
+    def __str__(self) -> str:
+        return f"{self.instrument} {self.timeframe} {self.month:%Y-%m}"
+
+    @contextmanager
+    def named(self, role: str = "") -> Generator[None]:
+        """Let errors from below, which know numbers only, say which month they are about."""
+        try:
+            yield
+        except TradecoreError as error:
+            if str(self.instrument) in str(error):
+                raise
+            raise type(error)(f"{self}{role and f', {role}'}: {error}") from error
 
     def window(self) -> pd.DataFrame:
         """The bars the month's models may see."""
@@ -51,14 +77,58 @@ class Month:
         return () if settings.hmm_emission == RETURN_VARIANCE else settings.hmm_features
 
     def columns(self, bars: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame | None:
-        """The feature columns that a regime model of ``features`` needs; None where it computes all of them itself."""
-        if set(features) <= set(FEATURES):
+        """The feature columns that a regime model of ``features`` needs; None where it computes all of them itself.
+
+        Raises:
+            MissingInputError: features of some days are not stored.
+            InvalidDataError: a value is infinite; the message names the column and the bar.
+        """
+        wanted = [name for name in features if name not in FEATURES]
+        if not wanted:
             return None
         start, end = bars.index[0].to_pydatetime(), bars.index[-1].to_pydatetime() + self.timeframe.duration
         days = sorted({moment.date() for moment in bars.index})
         require_days(self.adapters, feature_days.FEATURES, self.instrument, days, timeframe=self.timeframe)
-        rows = self.adapters.lake.read(feature_days.FEATURES, self.instrument, start, end, timeframe=self.timeframe)
-        return rows.drop(columns="ts_close").reindex(bars.index)
+        rows = self.adapters.lake.read(
+            feature_days.FEATURES, self.instrument, start, end, timeframe=self.timeframe, columns=wanted
+        ).reindex(bars.index)
+        for name in wanted:
+            infinite = rows.index[np.isinf(rows[name].to_numpy(dtype=np.float64))]
+            if len(infinite):
+                raise InvalidDataError(
+                    f"{self}: feature {name} is infinite at {infinite[0]:%Y-%m-%d %H:%M}: materialize features of that "
+                    "day again"
+                )
+        return rows.loc[:, wanted]
+
+    def training_columns(self, bars: pd.DataFrame) -> pd.DataFrame | None:
+        """The feature columns that the settings' regime model is fitted on, over the window ``bars``.
+
+        A value may be missing (a warm-up, a source without rows): the fit leaves such bars out.
+
+        Raises:
+            MissingInputError: as in ``columns``.
+            NotEnoughHistoryError: no bar has all of them; the message names the emptiest.
+            InvalidDataError: as in ``columns``.
+            ModelFitError: a column never changes; the message names it.
+        """
+        columns = self.columns(bars, self.hmm_features)
+        if columns is None:
+            return None
+        whole, rarest = columns.dropna(), str(columns.count().idxmin())
+        if whole.empty:
+            raise NotEnoughHistoryError(
+                f"{self}: feature {rarest} has {columns[rarest].count()} values in the window of {len(bars)} bars, and "
+                "no bar has all features: train a later month, or leave it out of hmm_features"
+            )
+        for name in columns.columns:
+            values = whole[name].to_numpy(dtype=np.float64)
+            if (values == values[0]).all():
+                raise ModelFitError(
+                    f"{self}: feature {name} is {values[0]:g} in the whole training window, which tells no "
+                    "regimes apart: leave it out of hmm_features"
+                )
+        return columns
 
     def tuned(self, bars: pd.DataFrame) -> pd.DataFrame:
         """The month's tuned indicators of ``bars``.
@@ -70,7 +140,8 @@ class Month:
         if document is None:
             raise self._missing("indicator parameters", "tuning")
         parameters = IndicatorParameters.from_dict(document["parameters"])
-        return tuned_features(self.with_warm_up(bars), parameters, timeframe=self.timeframe).loc[bars.index]
+        sources = tuned_sources(self.adapters.lake, self.instrument, self.with_warm_up(bars), timeframe=self.timeframe)
+        return tuned_columns(sources, parameters).loc[bars.index]
 
     def with_warm_up(self, bars: pd.DataFrame) -> pd.DataFrame:
         """``bars`` and those before them that tuned indicators reach back to, where there are any."""
@@ -89,11 +160,28 @@ class Month:
             raise self._missing(f"{kind} model", "training")
         return model
 
-    def _missing(self, what: str, stage: str) -> MissingInputError:
+    def require_same_regimes(self, hmm: StoredModel, lstm: StoredModel) -> None:
+        """Check that a network reads the regimes it was trained on.
+
+        Raises:
+            MissingInputError: the regime model was trained anew since.
+        """
+        trained_on = lstm.config.get("hmm_run_id", hmm.run_id)
+        if trained_on != hmm.run_id:
+            raise MissingInputError(
+                f"{self}: the {LSTM} model was trained on regimes of run {trained_on}, the month's are of {hmm.run_id}"
+                f": materialize training, or run `{self._command}`"
+            )
+
+    @property
+    def _command(self) -> str:
         month = f"{self.month:%Y-%m}"
-        command = f"tradecore train {self.instrument} --timeframe {self.timeframe} --from {month} --to {month}"
+        return f"tradecore train {self.instrument} --timeframe {self.timeframe} --from {month} --to {month}"
+
+    def _missing(self, what: str, stage: str) -> MissingInputError:
         return MissingInputError(
-            f"{self.instrument} has no {self.timeframe} {what} for {month}: materialize {stage}, or run `{command}`"
+            f"{self.instrument} has no {self.timeframe} {what} for {self.month:%Y-%m}: materialize {stage}, or run "
+            f"`{self._command}`"
         )
 
     def log(  # noqa: PLR0913 (each is one part of what a fit leaves behind)
@@ -109,8 +197,15 @@ class Month:
         tensors: dict[str, Any] | None = None,
         series: dict[str, list[float]] | None = None,
         figures: dict[str, bytes] | None = None,
+        inputs: pd.DataFrame | None = None,
+        verdict: Verdict | None = None,
     ) -> LoggedModel:
-        """Keep a fit as a run and a model version, with the data window it saw."""
+        """Keep a fit as a run and a model version, with the data window it saw.
+
+        ``inputs``: what the model reads beside the bars, for its example. ``verdict``: on being the champion, which
+        without one it is.
+        """
+        read = bars if inputs is None else bars.join(inputs)
         return self.adapters.registry.log_fit(
             kind=kind,
             instrument=self.instrument,
@@ -135,6 +230,8 @@ class Month:
                 f"trained on bars from {bars.index[0]:%Y-%m-%d %H:%M} to {bars.index[-1]:%Y-%m-%d %H:%M} UTC.",
             },
             figures=figures or {},
+            example=read.tail(_EXAMPLE_BARS),
+            verdict=verdict or Verdict(champion=True, evidence=_NO_RIVAL),
         )
 
 
@@ -146,12 +243,12 @@ def load_regime_model(month: Month) -> tuple["RegimeModel", StoredModel]:
     return RegimeModel.from_parts(stored.config, stored.arrays), stored
 
 
-def load_har(month: Month) -> tuple["THar", StoredModel]:
-    """The month's t-HAR and where it is stored."""
-    from tradecore_pipeline.models.har import THar  # noqa: PLC0415 (as above)
+def load_har_family(month: Month) -> tuple["HarFamily", StoredModel]:
+    """The month's t-HAR and switching HAR, and where they are stored."""
+    from tradecore_pipeline.models.pool_members import HarFamily  # noqa: PLC0415 (as above)
 
     stored = month.stored(HAR)
-    return THar.from_parts(stored.config, stored.arrays), stored
+    return HarFamily.from_parts(stored.config, stored.arrays), stored
 
 
 def load_forecaster(month: Month) -> tuple["LstmForecaster", StoredModel]:

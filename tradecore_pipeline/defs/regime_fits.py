@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import numpy as np
 
-from tradecore_pipeline.defs.anchors import load_anchor
+from tradecore_pipeline.defs.anchors import Anchor, load_anchor
 from tradecore_pipeline.defs.fits import HMM, Month
 from tradecore_pipeline.domain.time import add_months
 from tradecore_pipeline.model_registry import LoggedModel
@@ -14,6 +14,8 @@ from tradecore_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from datetime import date
+
+    import pandas as pd
 
     from tradecore_pipeline.models.direction import DirectionEvidence
     from tradecore_pipeline.models.regimes import RegimeModel
@@ -25,18 +27,14 @@ _MONTHS_OF_DRIFT = 3
 def fit_hmm(month: Month, run_id: str) -> tuple[LoggedModel, dict[str, Any]]:
     """The month's regime model, with the evidence on whether its states know direction."""
     from tradecore_pipeline.models.direction import (  # noqa: PLC0415 (heavy, and only runs need it)
-        direction_evidence,
         direction_names,
         volatility_regime_names,
     )
-    from tradecore_pipeline.models.regimes import fit_regimes  # noqa: PLC0415 (as above)
     from tradecore_pipeline.serving.model_card import model_card_figures  # noqa: PLC0415 (as above)
 
     bars, choices = month.window(), _choices(month.adapters.settings)
-    columns = month.columns(bars, month.hmm_features)
-    anchor, anchored_in = load_anchor(month, choices)
-    model = fit_regimes(bars, columns, timeframe=month.timeframe, anchor=anchor, **choices)
-    evidence = direction_evidence(bars, columns, timeframe=month.timeframe, **choices)
+    columns = month.training_columns(bars)
+    model, anchor, evidence = _fitted(month, bars, columns, choices)
     names = list(zip(volatility_regime_names(model.states), direction_names(model.mean_returns_bps), strict=True))
     figures = model_card_figures(
         bars, columns, instrument=month.instrument, month=month.month, model=model, half_model=evidence.half_model,
@@ -47,13 +45,44 @@ def fit_hmm(month: Month, run_id: str) -> tuple[LoggedModel, dict[str, Any]]:
         HMM,
         bars,
         run_id,
-        config=model.config() | {"direction": evidence.to_json(), "names": names, "anchor": f"{anchored_in:%Y-%m}"},
+        config=model.config() | _origin(month, anchor) | {"direction": evidence.to_json(), "names": names},
         arrays=model.to_arrays(),
-        parameters={**choices, "anchor": f"{anchored_in:%Y-%m}"},
+        parameters=choices | _told(anchor),
         metrics=_metrics(model),
         figures=figures,
     )
-    return logged, _metadata(model, evidence, names) | {"bars": len(bars), "anchor": f"{anchored_in:%Y-%m}"}
+    left_out = 0 if columns is None else len(bars) - len(columns.dropna())
+    facts = {"bars": len(bars), "bars_without_all_features": left_out}
+    return logged, _metadata(model, evidence, names) | facts | _told(anchor)
+
+
+def _fitted(
+    month: Month, bars: "pd.DataFrame", columns: "pd.DataFrame | None", choices: dict[str, Any]
+) -> tuple["RegimeModel", Anchor, "DirectionEvidence"]:
+    """The model, the anchor that it was fitted from, and the evidence on direction."""
+    from tradecore_pipeline.models.direction import direction_evidence  # noqa: PLC0415 (as above)
+    from tradecore_pipeline.models.regimes import fit_regimes  # noqa: PLC0415 (as above)
+
+    anchor = load_anchor(month, choices)
+    with month.named():
+        model = fit_regimes(bars, columns, timeframe=month.timeframe, anchor=anchor.model, **choices)
+        evidence = direction_evidence(bars, columns, timeframe=month.timeframe, **choices)
+    return model, anchor, evidence
+
+
+def _origin(month: Month, anchor: Anchor) -> dict[str, Any]:
+    """What prediction needs to know of how the month was fitted: settings may be others by then."""
+    return {
+        "anchor": f"{anchor.month:%Y-%m}",
+        "anchor_sha256": anchor.digest,
+        "window_bars": month.adapters.settings.window_bars(month.timeframe),
+    }
+
+
+def _told(anchor: Anchor) -> dict[str, Any]:
+    """Where the fit began, and why not earlier in its year where that failed."""
+    told = {"anchor": f"{anchor.month:%Y-%m}"}
+    return told | ({"anchor_passed_over": "; ".join(anchor.passed_over)} if anchor.passed_over else {})
 
 
 def _choices(settings: Settings) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The nightly repair: gaps, restated files and failed days asked for again, and the exchanges' listings kept."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -103,7 +103,7 @@ def repaired(adapters: Adapters, instrument: Instrument, *, launch: str) -> Iter
     """Repair one instrument, telling of each day once it is stored again.
 
     Raises:
-        SourceError: days failed; raised after all others were stored.
+        SourceError: days failed; raised after all others were stored, in one line that names every failure.
     """
     steps = [_refreshed(adapters, instrument.exchange)]
     steps += [_repaired_days(adapters, table, instrument, launch=launch) for table in offered(instrument)]
@@ -114,7 +114,14 @@ def repaired(adapters: Adapters, instrument: Instrument, *, launch: str) -> Iter
         except SourceError as error:
             failed.append(error)
     if failed:
-        raise failed[0]
+        raise _all_of(failed)
+
+
+def _all_of(failed: Sequence[SourceError]) -> SourceError:
+    """One error that says what each of ``failed`` said, once; of their kind where they are of one."""
+    kinds = {type(error) for error in failed}
+    kind = kinds.pop() if len(kinds) == 1 else SourceError
+    return kind("; ".join(dict.fromkeys(map(str, failed))))
 
 
 def _refreshed(adapters: Adapters, exchange: str) -> Iterator[dg.AssetMaterialization]:

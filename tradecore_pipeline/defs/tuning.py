@@ -3,18 +3,20 @@
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import pandas as pd
 
 from tradecore_pipeline.defs.fits import INDICATORS, Month
 from tradecore_pipeline.defs.partitions import Partitions, split_keys
 from tradecore_pipeline.defs.resources import Adapters, guarded, report
 from tradecore_pipeline.defs.windows import window_dependency
-from tradecore_pipeline.domain.time import Timeframe
+from tradecore_pipeline.domain.time import Timeframe, day_start
 from tradecore_pipeline.model_registry import LoggedModel
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.validation.walk_forward import LABEL_HORIZON_BARS
 
 if TYPE_CHECKING:
-    from tradecore_pipeline.tuning.study import TuningResult
+    from tradecore_pipeline.features.prices import Sources
+    from tradecore_pipeline.tuning.plan import StudyPlan, TuningResult
 
 STAGE = "tuning"
 
@@ -47,7 +49,8 @@ def _asset(timeframe: Timeframe, settings: Settings, partitions: Partitions) -> 
             for instrument, months in split_keys(context.partition_keys).items():
                 for first_day in months:
                     month = Month(adapters, instrument, timeframe, first_day)
-                    result, logged = tune(month, context.run.run_id)
+                    with month.named():
+                        result, logged = tune(month, context.run.run_id)
                     adapters.lake.put_document(
                         INDICATORS, instrument, first_day, timeframe=timeframe, document=result.to_document()
                     )
@@ -58,28 +61,23 @@ def _asset(timeframe: Timeframe, settings: Settings, partitions: Partitions) -> 
 
 
 def tune(month: Month, run_id: str) -> tuple["TuningResult", LoggedModel]:
-    """The study of one month, kept as a run; a pure function of the window's bars and the settings.
+    """The study of one month, kept as a run; a pure function of the window's rows and the settings.
 
     Raises:
         MissingInputError: the training window is incomplete.
     """
-    from tradecore_pipeline.tuning.study import run_study  # noqa: PLC0415 (Optuna takes a second to import)
+    from tradecore_pipeline.serving.tuning_report import importance_picture  # noqa: PLC0415 (only runs need it)
+    from tradecore_pipeline.tuning.study import tune_lengths  # noqa: PLC0415 (Optuna takes a second to import)
 
-    settings, window = month.adapters.settings, month.window()
-    choices: dict[str, Any] = {
-        "trials": settings.tuning_trials,
-        "seed": settings.random_seed,
-        "folds": settings.tuning_folds,
-        "purge_bars": LABEL_HORIZON_BARS,
-    }
-    result = run_study(
-        month.with_warm_up(window),
-        start=window.index[0].to_pydatetime(),
-        timeframe=month.timeframe,
+    window = month.window()
+    plan = _plan(month, window)
+    result = tune_lengths(
+        _sources(month, window),
+        plan,
         study_path=month.adapters.layout.study(month.instrument, month.month, timeframe=month.timeframe),
         study_name=f"{month.instrument} {month.timeframe} {month.month:%Y-%m}",
-        **choices,
     )
+    choices = {name: getattr(plan, name) for name in ("objective", "trials", "seed", "folds", "purge_bars")}
     logged = month.log(
         INDICATORS,
         window,
@@ -89,6 +87,7 @@ def tune(month: Month, run_id: str) -> tuple["TuningResult", LoggedModel]:
         parameters=choices | result.parameters.to_dict(),
         metrics={"error": result.value, "default_error": result.default_value},
         series={"trial_error": list(result.trial_values)},
+        figures={"importance.svg": importance_picture(result.importances).encode()} if result.importances else {},
     )
     return result, logged
 
@@ -99,21 +98,64 @@ def require_history(month: Month) -> None:
     Raises:
         MissingInputError: it does not; the message says what is missing.
     """
-    from tradecore_pipeline.tuning.objective import Objective  # noqa: PLC0415 (heavy, and only runs need it)
+    from tradecore_pipeline.tuning.objective import objective_of  # noqa: PLC0415 (heavy, and only runs need it)
 
     window = month.window()
-    start, folds = window.index[0].to_pydatetime(), month.adapters.settings.tuning_folds
-    Objective(
-        month.with_warm_up(window), start=start, timeframe=month.timeframe, folds=folds, purge_bars=LABEL_HORIZON_BARS
+    plan = _plan(month, window)
+    objective_of(
+        _sources(month, window), start=plan.start, name=plan.objective, folds=plan.folds, purge_bars=plan.purge_bars
     )
 
 
 def study_metadata(result: "TuningResult") -> dict[str, Any]:
-    """What a person wants to see of a study: what it chose, and what that gained over the defaults."""
+    """What a person wants to see of a study: what it chose, what mattered, and what that gained over the defaults."""
     return {
+        "lengths": dg.MetadataValue.md(_lengths_table(result)),
         "parameters": dg.MetadataValue.json(result.parameters.to_dict()),
+        "objective": result.objective,
         "error": result.value,
         "default_error": result.default_value,
-        "gain_percent": round(100 * (1 - result.value / result.default_value), 3),
+        "gain_percent": _percent(result.default_value - result.value, result.default_value),
+        "gain_t": "none" if result.gain_t is None else round(result.gain_t, 2),
         "trials": result.trials,
     }
+
+
+def _percent(gain: float, whole: float) -> float:
+    """``gain`` in percent of ``whole``; 0 where nothing moved, so that there was no error to lessen."""
+    return round(100 * gain / abs(whole), 3) if whole else 0.0
+
+
+def _plan(month: Month, window: pd.DataFrame) -> "StudyPlan":
+    from tradecore_pipeline.tuning.plan import StudyPlan  # noqa: PLC0415 (likewise)
+
+    settings = month.adapters.settings
+    return StudyPlan(
+        start=window.index[0].to_pydatetime(),
+        end=day_start(month.month),
+        objective=settings.tuning_objective,
+        trials=settings.tuning_trials,
+        seed=settings.random_seed,
+        folds=settings.tuning_folds,
+        purge_bars=LABEL_HORIZON_BARS,
+    )
+
+
+def _sources(month: Month, window: pd.DataFrame) -> "Sources":
+    from tradecore_pipeline.serving.tuned_sources import tuned_sources  # noqa: PLC0415 (only runs need it)
+
+    bars = month.with_warm_up(window)
+    return tuned_sources(month.adapters.lake, month.instrument, bars, timeframe=month.timeframe)
+
+
+def _lengths_table(result: "TuningResult") -> str:
+    """Chosen and default lengths with each one's importance, as Markdown."""
+    from tradecore_pipeline.features.tuned import DEFAULT_PARAMETERS  # noqa: PLC0415 (only runs need it)
+
+    usual, chosen = DEFAULT_PARAMETERS.to_dict(), result.parameters.to_dict()
+    shares = {name: result.importances.get(name, 0.0) for name in chosen}
+    rows = [
+        f"| {name} | {usual[name]} | {chosen[name]} | {f'{shares[name]:.0%}' if result.importances else '-'} |"
+        for name in sorted(chosen, key=lambda name: -shares[name])
+    ]
+    return "\n".join(["| length | default | chosen | importance |", "|---|---|---|---|", *rows])

@@ -47,3 +47,7 @@ class RegistryError(TradecoreError):
 
 class ModelFitError(TradecoreError):
     """No acceptable model came out of a fit; the message says why."""
+
+
+class FilterStateError(TradecoreError):
+    """A saved filter state cannot be used; the message says why and what to do."""

@@ -143,13 +143,13 @@ class HttpClient:
 
 
 def _date(text: str | None, *, age: str | None) -> datetime | None:
-    """The moment of an answer; a cache hands on an older one, and says how old it is."""
+    """The moment of an answer; a cache hands on an older one, and says how old it is. None where it is no moment."""
+    seconds = int(age) if age is not None and age.isdecimal() and len(age) < _AGE_DIGITS else 0
     try:
         moment = parsedate_to_datetime(text or "")
-    except ValueError:
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC) + timedelta(seconds=seconds)
+    except (ValueError, OverflowError):  # an age, or a zone, that leads out of the calendar
         return None
-    seconds = int(age) if age is not None and age.isdecimal() and len(age) < _AGE_DIGITS else 0
-    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC) + timedelta(seconds=seconds)
 
 
 def _check_body(url: str, body: bytes, *, length: str | None) -> None:

@@ -1,28 +1,25 @@
 """Indicators whose lengths are tuned month by month; computed where they are used, never stored."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tradecore_pipeline.domain.errors import UsageError
+from tradecore_pipeline.domain.errors import MissingInputError, UsageError
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.features.bars import milliseconds
-from tradecore_pipeline.features.prices import adx, as_values, indicators, log_returns, rsi
-from tradecore_pipeline.features.registry import WILDER_SETTLED, WILDER_WARM_UP
-from tradecore_pipeline.features.windows import rows_since, window_moments, window_zscore
+from tradecore_pipeline.features.prices import Sources
+from tradecore_pipeline.features.registry import WILDER_WARM_UP
+from tradecore_pipeline.features.tuned_indicators import INDICATORS, Indicator
+from tradecore_pipeline.features.windows import rows_since
 
 Floats = npt.NDArray[np.float64]
 
-_LONG_BARS = 168
-"""The window that short volatility is compared with."""
-_FLOOR = 1e-8
-"""Ranges and deviations are taken to be at least this share of the price before their log."""
-_BAND_DEVIATIONS = 2.0
-"""Half the bands' width. Not tuned: it only scales the two columns, which every reader standardizes."""
+PARAMETER_RANGES: dict[str, tuple[int, int]] = {one.parameter: (one.shortest, one.longest) for one in INDICATORS}
+"""Shortest and longest length of each, both included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +32,16 @@ class IndicatorParameters:
     bollinger_length: int
     volume_length: int
     volatility_length: int
+    macd_length: int
+    ema_length: int
+    sma_length: int
+    stochastic_length: int
+    mfi_length: int
+    obv_length: int
+    cci_length: int
+    williams_length: int
+    funding_length: int
+    open_interest_length: int
 
     def __post_init__(self) -> None:
         for name, length in asdict(self).items():
@@ -43,8 +50,21 @@ class IndicatorParameters:
                 raise UsageError(f"{name} is {length}: choose a length from {low} to {high} bars")
 
     @classmethod
-    def from_dict(cls, values: dict[str, int]) -> Self:
-        """The parameters that ``to_dict`` wrote."""
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The parameters that ``to_dict`` wrote.
+
+        Raises:
+            MissingInputError: they were written when there were other indicators or ranges.
+        """
+        changed = sorted(set(PARAMETER_RANGES) ^ set(values))
+        for name, (low, high) in PARAMETER_RANGES.items():
+            if name not in changed and not low <= int(values[name]) <= high:
+                changed.append(name)
+        if changed:
+            raise MissingInputError(
+                f"the stored indicator lengths are of another version ({', '.join(changed)}): tune that month again "
+                "(materialize tuning, then training, or run `tradecore train`)"
+            )
         return cls(**{name: int(values[name]) for name in PARAMETER_RANGES})
 
     def to_dict(self) -> dict[str, int]:
@@ -52,85 +72,12 @@ class IndicatorParameters:
         return asdict(self)
 
 
-PARAMETER_RANGES: dict[str, tuple[int, int]] = {
-    "rsi_length": (5, 21),
-    "adx_length": (5, 21),
-    "atr_length": (5, 21),
-    "bollinger_length": (8, 96),
-    "volume_length": (8, 168),
-    "volatility_length": (4, 96),
-}
-"""Shortest and longest length of each, both included."""
-
-DEFAULT_PARAMETERS = IndicatorParameters(
-    rsi_length=14, adx_length=14, atr_length=14, bollinger_length=20, volume_length=20, volatility_length=14
-)
+DEFAULT_PARAMETERS = IndicatorParameters(**{one.parameter: one.default for one in INDICATORS})
 """What everybody uses; every study is reported against it."""
 
-
-@dataclass(frozen=True, slots=True)
-class Indicator:
-    """Columns that one length decides."""
-
-    parameter: str
-    columns: tuple[str, ...]
-    settled: Callable[[int], int]
-    """Bars that must exist before a row, given the length."""
-    compute: Callable[[pd.DataFrame, int], tuple[Floats, ...]]
-
-
-def _rsi(bars: pd.DataFrame, length: int) -> tuple[Floats, ...]:
-    return (rsi(bars, length),)
-
-
-def _adx(bars: pd.DataFrame, length: int) -> tuple[Floats, ...]:
-    return (adx(bars, length),)
-
-
-def _natr(bars: pd.DataFrame, length: int) -> tuple[Floats, ...]:
-    percent = indicators().natr(bars["high"], bars["low"], bars["close"], length=length, talib=True)
-    return (np.log(np.maximum(as_values(percent, len(bars)) / 100, _FLOOR)),)
-
-
-def _bollinger(bars: pd.DataFrame, length: int) -> tuple[Floats, ...]:
-    close = bars["close"].to_numpy(dtype=np.float64)
-    mean, deviation = window_moments(close, length, least=length)
-    half = _BAND_DEVIATIONS * np.maximum(deviation, _FLOOR * mean)
-    return np.log(2 * half / mean), (close - mean) / half
-
-
-def _volume(bars: pd.DataFrame, length: int) -> tuple[Floats, ...]:
-    root = np.sqrt(
-        bars["volume"].to_numpy(dtype=np.float64)
-    )  # tames the tail; a logarithm would need a floor with a unit
-    return (window_zscore(root, length, least=length),)
-
-
-def _volatility(bars: pd.DataFrame, length: int) -> tuple[Floats, ...]:
-    returns = log_returns(bars)
-    short = np.maximum(window_moments(returns, length, least=length)[1], _FLOOR)
-    long = np.maximum(window_moments(returns, _LONG_BARS, least=_LONG_BARS)[1], _FLOOR)
-    return (np.log(short / long),)
-
-
-def _wilder(length: int) -> int:
-    return WILDER_SETTLED * length
-
-
-INDICATORS: tuple[Indicator, ...] = (
-    Indicator("rsi_length", ("tuned_rsi",), _wilder, _rsi),
-    Indicator("adx_length", ("tuned_adx",), _wilder, _adx),
-    Indicator("atr_length", ("tuned_log_natr",), _wilder, _natr),
-    Indicator(
-        "bollinger_length", ("tuned_log_band_width", "tuned_band_position"), lambda length: length - 1, _bollinger
-    ),
-    Indicator("volume_length", ("tuned_volume_zscore",), lambda length: length - 1, _volume),
-    Indicator(
-        "volatility_length", ("tuned_log_volatility_ratio",), lambda length: max(length, _LONG_BARS), _volatility
-    ),
+TUNED_NAMES: tuple[str, ...] = tuple(
+    name for indicator in INDICATORS if indicator.source == "bars" for name in indicator.columns
 )
-
-TUNED_NAMES: tuple[str, ...] = tuple(name for indicator in INDICATORS for name in indicator.columns)
 """The columns of ``tuned_features``, in order; none depends on the level of price or volume."""
 
 
@@ -141,7 +88,18 @@ def tuned_warm_up_bars() -> int:
 
 def tuned_settled_bars() -> int:
     """How many bars before a row are enough for every parameter choice to have a value there."""
-    return max(indicator.settled(PARAMETER_RANGES[indicator.parameter][1]) for indicator in INDICATORS)
+    return max(indicator.settled(indicator.longest) for indicator in INDICATORS)
+
+
+def available_indicators(sources: Sources) -> tuple[Indicator, ...]:
+    """Those whose source has rows: spot has neither funding nor open interest, and no columns of them."""
+    funding, interest = sources.funding, sources.open_interest
+    there = {
+        "bars": True,
+        "funding": funding is not None and not funding.empty,
+        "open_interest": interest is not None and not interest.empty,
+    }
+    return tuple(indicator for indicator in INDICATORS if there[indicator.source])
 
 
 def bars_before(bars: pd.DataFrame, timeframe: Timeframe) -> npt.NDArray[np.int64]:
@@ -152,23 +110,30 @@ def bars_before(bars: pd.DataFrame, timeframe: Timeframe) -> npt.NDArray[np.int6
 
 
 def indicator_columns(
-    bars: pd.DataFrame, indicator: Indicator, *, length: int, before: npt.NDArray[np.int64]
+    sources: Sources, indicator: Indicator, *, length: int, before: npt.NDArray[np.int64]
 ) -> dict[str, Floats]:
     """One indicator's columns at one length; NaN where ``before`` (``bars_before``) is less than it needs."""
     settled = before >= indicator.settled(length)
-    values = indicator.compute(bars, length)
+    values = indicator.compute(sources, length)
     return {name: np.where(settled, column, np.nan) for name, column in zip(indicator.columns, values, strict=True)}
 
 
 def tuned_features(bars: pd.DataFrame, parameters: IndicatorParameters, *, timeframe: Timeframe) -> pd.DataFrame:
-    """``TUNED_NAMES`` per bar, indexed by ``ts_open``, known at the bar's close, free of the level of price and volume.
+    """``TUNED_NAMES`` per bar, indexed by ``ts_open``: the columns of ``tuned_columns`` that bars alone decide."""
+    return tuned_columns(Sources(bars, None, None, timeframe), parameters)
 
-    Rows that have ``tuned_warm_up_bars`` bar lengths of history equal the full history's within 1e-9. NaN where fewer
-    bars exist before the row than the indicator needs (30 times its length for Wilder's).
+
+def tuned_columns(sources: Sources, parameters: IndicatorParameters) -> pd.DataFrame:
+    """All tuned columns that the sources allow, by ``ts_open``, known at the bar's close, free of price's level.
+
+    Rows that have ``tuned_warm_up_bars`` bar lengths of history equal the full history's within 1e-9; funding and open
+    interest reach a day further. NaN where fewer bars exist before the row than the indicator needs (30 times its
+    length for Wilder's, 13 to 15 times for exponential means), and where funding or open interest has no rows in a
+    third of its window.
     """
-    before = bars_before(bars, timeframe)
+    before = bars_before(sources.bars, sources.timeframe)
     columns: dict[str, Floats] = {}
-    for indicator in INDICATORS:
+    for indicator in available_indicators(sources):
         length = getattr(parameters, indicator.parameter)
-        columns |= indicator_columns(bars, indicator, length=length, before=before)
-    return pd.DataFrame(columns, index=bars.index)
+        columns |= indicator_columns(sources, indicator, length=length, before=before)
+    return pd.DataFrame(columns, index=sources.bars.index)

@@ -1,6 +1,6 @@
 """Fits as MLflow runs and registered models; the only code that speaks to MLflow, which it imports when first used."""
 
-from tradecore_pipeline.model_registry.registry import LoggedModel, ModelRegistry
+from tradecore_pipeline.model_registry.registry import LoggedModel, ModelRegistry, Verdict
 from tradecore_pipeline.model_registry.stored import ModelKind, StoredModel
 
-__all__ = ["LoggedModel", "ModelKind", "ModelRegistry", "StoredModel"]
+__all__ = ["LoggedModel", "ModelKind", "ModelRegistry", "StoredModel", "Verdict"]

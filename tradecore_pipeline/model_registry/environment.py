@@ -11,6 +11,7 @@ ENVIRONMENT = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 """What every process that imports MLflow runs with, servers that we start included."""
@@ -18,6 +19,7 @@ ENVIRONMENT = {
 _KNOWN_WARNINGS = (
     r"The ``noload`` loader strategy is deprecated",  # MLflow's own tables, under SQLAlchemy 2.1
     r".*An input example was not provided",  # the signature is written by hand instead
+    r"Operation with range is deprecated",  # MLflow's handling of examples, under pandas 3
     r".*Any type hint is inferred as AnyType",  # MLflow's own chat agents
 )
 

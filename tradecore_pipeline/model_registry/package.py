@@ -2,7 +2,9 @@
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from tradecore_pipeline.model_registry.environment import load_mlflow, without_known_warnings
 from tradecore_pipeline.model_registry.prediction import PRICE_COLUMNS, extra_columns
@@ -20,30 +22,48 @@ _REQUIREMENTS: dict[ModelKind, tuple[str, ...]] = {
 }
 
 
-def write_package(model: StoredModel, folder: Path, *, scratch: Path) -> None:
-    """Write the package into ``folder``; ``scratch`` is an empty place for files that are copied from."""
+def write_package(model: StoredModel, folder: Path, *, scratch: Path, example: pd.DataFrame | None) -> None:
+    """Write the package into ``folder``; ``scratch`` is an empty place for files that are copied from.
+
+    ``example`` are bars that the model predicts on, shown beside it where they have all that it reads.
+    """
     load_mlflow()
     stored = scratch / "stored"
     model.write(stored)
     with without_known_warnings():
         from mlflow.pyfunc import save_model  # noqa: PLC0415 (MLflow takes seconds to import, and warns)
 
+        shown: Any = _example(model, example)  # MLflow takes None, and does not declare it
         save_model(
             str(folder),
             python_model=str(_CODE),
             artifacts={"stored": str(stored)},
             signature=_signature(model),
             pip_requirements=_requirements(model.kind),
+            input_example=shown,
         )
+
+
+def _bar_columns(model: StoredModel) -> dict[str, str]:
+    """What the model reads of a bar, with MLflow's names of types."""
+    prices = dict.fromkeys(PRICE_COLUMNS, "double")
+    return prices | {"minutes": "long"} | dict.fromkeys(extra_columns(model), "double")
+
+
+def _example(model: StoredModel, bars: pd.DataFrame | None) -> pd.DataFrame | None:
+    """``bars`` as the signature has them; None where they lack what the model reads."""
+    columns = _bar_columns(model)
+    if bars is None or not set(columns) <= set(bars.columns):
+        return None
+    found = bars.loc[:, list(columns)].astype({"minutes": "int64"}).reset_index(drop=True)
+    return found.assign(ts_open=[moment.isoformat() for moment in bars.index])
 
 
 def _signature(model: StoredModel) -> "ModelSignature":
     from mlflow.models import ModelSignature  # noqa: PLC0415 (as above)
     from mlflow.types import ColSpec, Schema, TensorSpec  # noqa: PLC0415 (as above)
 
-    columns: list[ColSpec | TensorSpec] = [ColSpec("double", name) for name in PRICE_COLUMNS]
-    columns.append(ColSpec("long", "minutes"))
-    columns += [ColSpec("double", name) for name in extra_columns(model)]
+    columns: list[ColSpec | TensorSpec] = [ColSpec(kind, name) for name, kind in _bar_columns(model).items()]
     # As text: MLflow's datetimes refuse time zones. Frames that are indexed by ts_open do without it.
     columns.append(ColSpec("string", "ts_open", required=False))
     return ModelSignature(inputs=Schema(columns))

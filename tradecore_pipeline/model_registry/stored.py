@@ -54,7 +54,8 @@ class StoredModel:
     def read(cls, folder: Path, *, run_id: str = "", version: int = 0) -> "StoredModel":
         """The model that ``write`` wrote into ``folder``."""
         document = json.loads((folder / CONFIG).read_text())
-        with np.load(folder / ARRAYS, allow_pickle=False) as archive:
+        # Opened here: numpy leaves a torn file open.
+        with (folder / ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         tensors = None
         if (folder / TENSORS).exists():

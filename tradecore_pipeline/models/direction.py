@@ -8,7 +8,7 @@ import pandas as pd
 
 from tradecore_pipeline.domain.errors import ModelFitError
 from tradecore_pipeline.domain.time import Timeframe
-from tradecore_pipeline.models.bootstrap import BLOCK_BARS, block_resampled_sums, interval
+from tradecore_pipeline.models.bootstrap import block_length, interval, resampled_sums
 from tradecore_pipeline.models.density import Floats
 from tradecore_pipeline.models.regimes import BASIS_POINTS, RegimeModel, fit_regimes
 from tradecore_pipeline.models.returns import next_percent_returns
@@ -20,6 +20,9 @@ _DIRECTION_NAMES = {
     4: ("Strong Bear", "Bear", "Bull", "Strong Bull"),
     5: ("Strong Bear", "Bear", "Chop", "Bull", "Strong Bull"),
 }
+
+_LEAST_BARS = 48
+"""With fewer bars of a state, resampling them says too little, however few make a block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +100,22 @@ def direction_evidence(
     known = ~np.isnan(returns)
     top = state[known] == model.mean_returns_bps.argmax()
     bottom = state[known] == model.mean_returns_bps.argmin()
-    return replace(difference_of_means(BASIS_POINTS * returns[known], top, bottom, seed=seed), half_model=model)
+    found = difference_of_means(
+        BASIS_POINTS * returns[known], top, bottom, block_bars=block_length(timeframe), seed=seed
+    )
+    return replace(found, half_model=model)
 
 
 def difference_of_means(
-    returns: Floats, top: np.ndarray[Any, Any], bottom: np.ndarray[Any, Any], *, seed: int
+    returns: Floats, top: np.ndarray[Any, Any], bottom: np.ndarray[Any, Any], *, block_bars: int, seed: int
 ) -> DirectionEvidence:
     """Mean of ``returns`` (bps) where ``top`` less where ``bottom``, with its 95% interval by block bootstrap."""
-    if top.sum() < BLOCK_BARS or bottom.sum() < BLOCK_BARS:
-        return DirectionEvidence.none(f"a state held fewer than {BLOCK_BARS} bars of the second half")
+    least = max(_LEAST_BARS, block_bars)
+    if top.sum() < least or bottom.sum() < least:
+        return DirectionEvidence.none(f"a state held fewer than {least} bars of the second half")
     difference = float(returns[top].mean() - returns[bottom].mean())
-    sums = block_resampled_sums(np.column_stack((top * returns, top, bottom * returns, bottom)), seed=seed)
+    columns = np.column_stack((top * returns, top, bottom * returns, bottom))
+    sums = resampled_sums(columns, block_bars=block_bars, seed=seed)
     # A resample without a bar of a state says nothing about it.
     whole = sums[(sums[:, 1] > 0) & (sums[:, 3] > 0)]
     resampled = whole[:, 0] / whole[:, 1] - whole[:, 2] / whole[:, 3]

@@ -25,11 +25,6 @@ class Emission(Protocol):
         """The features it looks at; those that are not in ``inputs.FEATURES`` must be given as columns."""
         ...
 
-    @property
-    def state_scales(self) -> Floats:
-        """How much each state moves (K,), in any unit: states are kept in this order."""
-        ...
-
     def log_likelihood(self, bars: pd.DataFrame, columns: pd.DataFrame | None, *, timeframe: Timeframe) -> Floats:
         """Log density (T, K) of what each bar showed, known at its ts_close; zeros where nothing was observed."""
         ...

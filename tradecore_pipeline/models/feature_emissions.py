@@ -9,9 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tradecore_pipeline.domain.time import Timeframe
-from tradecore_pipeline.models.density import DF_CAP, Floats, mean_absolute_deviation
+from tradecore_pipeline.models.density import DF_CAP, Floats
 from tradecore_pipeline.models.inputs import GAUSSIAN, SCALED_RETURN, STUDENT_T
-from tradecore_pipeline.models.kernels import student_t_log_likelihood
+from tradecore_pipeline.models.kernels import gaussian_log_likelihood, student_t_log_likelihood
 from tradecore_pipeline.models.observations import Scaling, observe
 from tradecore_pipeline.models.returns import next_open
 
@@ -32,10 +32,6 @@ class StudentTEmission:
     @property
     def features(self) -> tuple[str, ...]:
         return self.scaling.features
-
-    @property
-    def state_scales(self) -> Floats:
-        return mean_absolute_deviation(self.scales[:, 0], self.dfs[:, 0])
 
     def log_likelihood(self, bars: pd.DataFrame, columns: pd.DataFrame | None, *, timeframe: Timeframe) -> Floats:
         """See ``Emission``; a feature that is NaN says nothing."""
@@ -83,20 +79,12 @@ class GaussianEmission:
     def features(self) -> tuple[str, ...]:
         return self.scaling.features
 
-    @property
-    def state_scales(self) -> Floats:
-        return self.covars[:, 0, 0]
-
     def log_likelihood(self, bars: pd.DataFrame, columns: pd.DataFrame | None, *, timeframe: Timeframe) -> Floats:
         """See ``Emission``; a bar that lacks a feature says nothing."""
         X = observe(bars, columns, scaling=self.scaling, timeframe=timeframe)
         result = np.zeros((len(X), len(self.means)))
         known = ~np.isnan(X).any(axis=1)
-        for k, (mean, covar) in enumerate(zip(self.means, self.covars, strict=True)):
-            root = np.linalg.cholesky(covar)
-            white = np.linalg.solve(root, (X[known] - mean).T)
-            constant = np.log(np.diag(root)).sum() + 0.5 * len(mean) * np.log(2 * np.pi)
-            result[known, k] = -0.5 * (white**2).sum(axis=0) - constant
+        result[known] = gaussian_log_likelihood(X[known], self.means, self.covars)
         return result
 
     def next_return(self, bars: pd.DataFrame, *, timeframe: Timeframe) -> tuple[Floats, Floats, Floats]:

@@ -11,12 +11,18 @@ from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.models.density import Floats
 from tradecore_pipeline.models.emissions import Fitted, Start
 from tradecore_pipeline.models.feature_emissions import GaussianEmission, StudentTEmission
-from tradecore_pipeline.models.gaussian_hmm import GaussianHMM, fit_gaussian_hmm
-from tradecore_pipeline.models.hmm_fits import COLD_CHECKS, converge, run_lengths, set_chain
+from tradecore_pipeline.models.gaussian_hmm import (
+    NO_PRIOR,
+    GaussianHMM,
+    clip_outliers,
+    fit_gaussian_hmm,
+    gaussian_defect,
+)
+from tradecore_pipeline.models.hmm_fits import COLD_CHECKS, run_lengths, set_chain
 from tradecore_pipeline.models.inputs import STUDENT_T
 from tradecore_pipeline.models.observations import Scaling, fit_scaling, observe
-from tradecore_pipeline.models.restarts import MINIMUM_OCCUPANCY, dead_state
-from tradecore_pipeline.models.student_t_hmm import StudentTHMM, fit_student_t_hmm
+from tradecore_pipeline.models.restarts import cold_gain, finish, require_rows
+from tradecore_pipeline.models.student_t_hmm import StudentTHMM, fit_student_t_hmm, student_t_defect
 
 
 def fit_features(
@@ -40,23 +46,28 @@ def fit_features(
     scaling = fit_scaling(bars, columns, features=features, timeframe=timeframe)
     rows = observe(bars, columns, scaling=scaling, timeframe=timeframe)
     whole = np.asarray(np.isfinite(rows).all(axis=1), dtype=np.bool_)
-    X, lengths = rows[whole], run_lengths(whole)
+    require_rows(rows[whole], states=states)
+    # What a fresh Gaussian fit does again, to no effect: both then see, and are scored on, the same rows.
+    X = rows[whole] if emission == STUDENT_T else clip_outliers(rows[whole])
+    lengths = run_lengths(whole)
+
+    def fresh(count: int) -> StudentTHMM | GaussianHMM:
+        if emission == STUDENT_T:
+            return fit_student_t_hmm(X, lengths, states=states, restarts=count, seed=seed)
+        return fit_gaussian_hmm(X, lengths, states=states, covariance="full", restarts=count, seed=seed)
+
     if anchor is not None:
         model = _from_anchor(anchor, scaling, emission)
-        converge(model, X, lengths)
-        if not dead_state(model.occupancy(X, lengths), minimum=MINIMUM_OCCUPANCY):
-            gain = _cold_gain(model, X, lengths, emission, states=states, seed=seed)
+        if not finish(model, X, lengths, defect=lambda model: _defect(model, X, lengths)):
+            gain = cold_gain(model, lambda: fresh(COLD_CHECKS), X, lengths)
             return _fitted(model, scaling, cold_gain=gain, anchored=True)
-    model = _cold(X, lengths, emission, states=states, restarts=restarts, seed=seed)
-    return _fitted(model, scaling, cold_gain=np.nan, anchored=False)
+    return _fitted(fresh(restarts), scaling, cold_gain=np.nan, anchored=False)
 
 
-def _cold(
-    X: Floats, lengths: NDArray[np.int64], emission: str, *, states: int, restarts: int, seed: int
-) -> StudentTHMM | GaussianHMM:
-    if emission == STUDENT_T:
-        return fit_student_t_hmm(X, lengths, states=states, restarts=restarts, seed=seed)
-    return fit_gaussian_hmm(X, lengths, states=states, covariance="full", restarts=restarts, seed=seed)
+def _defect(model: StudentTHMM | GaussianHMM, X: Floats, lengths: NDArray[np.int64]) -> str:
+    if isinstance(model, StudentTHMM):
+        return student_t_defect(model, X, lengths)
+    return gaussian_defect(model, X, lengths)
 
 
 def _from_anchor(anchor: Start, scaling: Scaling, emission: str) -> StudentTHMM | GaussianHMM:
@@ -73,28 +84,12 @@ def _from_anchor(anchor: Start, scaling: Scaling, emission: str) -> StudentTHMM 
         model: Any = StudentTHMM(states, init_params="")
         model.scales_, model.dfs_ = before.scales * stretch, before.dfs
     else:
-        model = GaussianHMM(states, "full", init_params="")
+        model = GaussianHMM(states, "full", init_params="", covars_prior=NO_PRIOR)
         model.n_features = len(scaling.features)
         model.covars_ = before.covars * np.outer(stretch, stretch)
     model.means_ = (before.means * before.scaling.spread + before.scaling.centre - scaling.centre) / scaling.spread
     set_chain(model, anchor.transmat)
     return model
-
-
-def _cold_gain(
-    model: StudentTHMM | GaussianHMM,
-    X: Floats,
-    lengths: NDArray[np.int64],
-    emission: str,
-    *,
-    states: int,
-    seed: int,
-) -> float:
-    try:
-        fresh = _cold(X, lengths, emission, states=states, restarts=COLD_CHECKS, seed=seed)
-    except ModelFitError:
-        return float("nan")
-    return float(fresh.monitor_.history[-1] - model.monitor_.history[-1])
 
 
 def _fitted(

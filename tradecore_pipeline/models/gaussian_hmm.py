@@ -26,6 +26,8 @@ MAXIMUM_CONDITION = 1e6
 """Largest condition number of a state's covariance, in units of the features' scales."""
 CLIP = 8.0
 """Observations count as at most so many scales from the median in a fit."""
+NO_PRIOR = 0.0
+"""hmmlearn's prior on covariances has the unit of the features squared; the floors stand in for it."""
 
 _TAIL, _TAIL_NORMAL = 0.975, 2.2414
 """The scale that clips is this quantile of the distance from the median: a state of 5% of the rows is not clipped."""
@@ -60,14 +62,17 @@ class GaussianHMM(CompiledSteps, hmm.GaussianHMM):
             self.startprob_ = np.full(states, 1 / states)
         if self._needs_init("t", "transmat_"):
             self.transmat_ = sticky_transitions(states)
+        moves, spreads = self._needs_init("m", "means_"), self._needs_init("c", "_covars_")
+        if not (moves or spreads):
+            return
         groups = neighbourhood_groups(
             _start_level((sample - np.median(sample, axis=0)) / scale, random), states, random
         )
         parts = [sample[groups == k] for k in range(states)]
-        if self._needs_init("m", "means_"):
+        if moves:
             spread = 0.1 * scale * random.normal(size=(states, X.shape[1]))
             self.means_ = np.stack([part.mean(axis=0) for part in parts]) + spread
-        if self._needs_init("c", "_covars_"):
+        if spreads:
             self.covars_ = self._starting_covariances(sample, parts)
 
     def _starting_covariances(self, sample: Floats, parts: list[Floats]) -> Floats:
@@ -87,15 +92,18 @@ class GaussianHMM(CompiledSteps, hmm.GaussianHMM):
         if self.covariance_type not in ("diag", "full"):
             raise ValueError(f"covariance_type {self.covariance_type!r} is not compiled: use 'diag' or 'full'")
 
-    def _emission(self, X: Floats) -> GaussianEmission:  # noqa: ARG002 (needs no memory by the row)
-        means = np.asarray(self.means_)
-        return GaussianEmission(
-            means=means, precision_factors=precision_factors(self._covars_), centre=means.mean(axis=0)
-        )
+    def _emission(self) -> GaussianEmission:
+        factors = precision_factors(self._covars_)
+        return GaussianEmission(means=np.asarray(self.means_), precision_factors=factors, centre=self._centre())
+
+    def _centre(self) -> Floats:
+        """What sums are taken about: the middle of the states."""
+        return np.asarray(self.means_).mean(axis=0)
 
     def _do_estep(self, X: Floats, lengths: ArrayLike | None) -> tuple[dict[str, Any], float]:
         stats, total = super()._do_estep(X, lengths)
         first, second = stats.pop("first"), stats.pop("second")
+        stats["centre"] = self._centre()
         if self.covariance_type == "diag":
             return stats | {"obs": first, "obs**2": second}, total
         squares = np.empty((self.n_components, self.n_features, self.n_features))
@@ -135,11 +143,9 @@ def fit_gaussian_hmm(
     covariance: str,
     restarts: int,
     seed: int,
-    workers: int = 1,
 ) -> GaussianHMM:
     """The best of ``restarts`` seeded starts, its states in order of the first feature's variance.
 
-    Without hmmlearn's prior on covariances, which has the unit of the features squared; the floors stand in for it.
     Rows far out are pulled in to ``CLIP`` scales for the fit (one bar of 80 sigma would take a state for itself); the
     model then judges rows as they are.
 
@@ -150,7 +156,6 @@ def fit_gaussian_hmm(
         covariance: "diag" or "full".
         restarts: seeded starts of EM.
         seed: of the starts.
-        workers: threads; they change no result.
 
     Raises:
         ModelFitError: in every fit some state held less than ``MINIMUM_OCCUPANCY`` of the window, or had a covariance
@@ -158,23 +163,23 @@ def fit_gaussian_hmm(
     """
     require_rows(X, states=states)
     clipped = clip_outliers(X)
-    scale = robust_scale(clipped)
-
-    def defect(model: GaussianHMM) -> str:
-        worst = model.condition_numbers(scale)
-        if worst.max() > MAXIMUM_CONDITION:
-            return f"state {int(worst.argmax())} of {states} has a covariance of condition number {worst.max():.0e}"
-        return dead_state(model.occupancy(clipped, lengths), minimum=MINIMUM_OCCUPANCY)
-
     best = best_of_restarts(
-        lambda start: GaussianHMM(states, covariance, random_state=start, covars_prior=0.0),
+        lambda start: GaussianHMM(states, covariance, random_state=start, covars_prior=NO_PRIOR),
         clipped,
         lengths,
         seeds=seeds_of(seed, restarts),
-        workers=workers,
-        defect=defect,
+        defect=lambda model: gaussian_defect(model, clipped, lengths),
     )
     return _in_order_of_variance(best)
+
+
+def gaussian_defect(model: GaussianHMM, clipped: Floats, lengths: NDArray[np.int64]) -> str:
+    """What is wrong with a fit of rows that ``clip_outliers`` gave: a state nearly flat or nearly empty; or nothing."""
+    worst = model.condition_numbers(robust_scale(clipped))
+    if worst.max() > MAXIMUM_CONDITION:
+        state = f"state {int(worst.argmax())} of {model.n_components}"
+        return f"{state} has a covariance of condition number {worst.max():.0e}"
+    return dead_state(model.occupancy(clipped, lengths), minimum=MINIMUM_OCCUPANCY)
 
 
 def clip_outliers(X: Floats) -> Floats:

@@ -17,13 +17,18 @@ _LOOSENED = 1e-3
 """Share of an anchor's transitions that is spread evenly before EM goes on: it never revives one that came to zero."""
 
 
-def converge(model: Any, X: Floats, lengths: NDArray[np.int64]) -> float:
-    """Run EM of an hmmlearn model to its end from where it stands; what it raised, in nats."""
-    model.init_params = ""
-    model.n_iter = model.monitor_.n_iter = _ITERATIONS
+def run_em(model: Any, X: Floats, lengths: NDArray[np.int64], *, iterations: int) -> float:
+    """Run EM of an hmmlearn model, from a start of its own where it has ``init_params``; what it raised, in nats."""
+    model.n_iter = model.monitor_.n_iter = iterations
     model.tol = model.monitor_.tol = _TOLERANCE
     model.fit(X, lengths)
     return float(model.monitor_.history[-1])
+
+
+def converge(model: Any, X: Floats, lengths: NDArray[np.int64]) -> float:
+    """Run EM of an hmmlearn model to its end from where it stands; what it raised, in nats."""
+    model.init_params = ""
+    return run_em(model, X, lengths, iterations=_ITERATIONS)
 
 
 def set_chain(model: Any, transmat: Floats) -> None:

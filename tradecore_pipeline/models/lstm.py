@@ -1,4 +1,4 @@
-"""The LSTM forecaster: a correction to t-HAR's density, and the pool of the two. Zero weights are t-HAR exactly."""
+"""The LSTM: a correction to t-HAR's density (zero weights are t-HAR exactly), and the pool that is published."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tradecore_pipeline.domain.errors import MissingInputError, ModelFitError
+from tradecore_pipeline.domain.errors import InvalidDataError, MissingInputError, ModelFitError
 from tradecore_pipeline.models.density import Floats, StudentMixture
 from tradecore_pipeline.models.har import THar
+from tradecore_pipeline.models.pool import BASELINE, NETWORK, PoolStart, pooled
+from tradecore_pipeline.models.pool_members import HarFamily
 
 CLIP = 5.0
 """Standardised inputs beyond this say no more than this."""
@@ -84,30 +86,76 @@ class LstmForecast:
     har: StudentMixture
     lstm: StudentMixture
     pooled: StudentMixture
+    weights: pd.DataFrame
+    """What the pool gave each member that takes part, by bar."""
 
 
 @dataclass(frozen=True, slots=True)
-class LstmForecaster:
-    """A fitted LSTM on top of a t-HAR, with the scaler of its training window and its weight in the pool."""
+class Corrector:
+    """Trained networks with the scaler of their window: what t-HAR's density is corrected by, bar after bar."""
 
-    har: THar
     columns: tuple[str, ...]
     centre: Floats
     spread: Floats
     hidden: int
     members: int
     weights: Mapping[str, Floats]
-    """The network's tensors by name, for safetensors; float32."""
-    pool_weight: float
-    """Share of the LSTM in the pool, 0 to 1; the rest is t-HAR's."""
+    """The networks' tensors by name, for safetensors; float32."""
+
+    def corrections(self, inputs: pd.DataFrame) -> Floats:
+        """Corrections (T, 2), each known at its bar's ts_close: a shift in scales, and a change of log scale.
+
+        Raises:
+            MissingInputError: the inputs lack a column that the networks were trained with.
+        """
+        missing = [name for name in self.columns if name not in inputs]
+        if missing:
+            raise MissingInputError(f"the LSTM was trained with {', '.join(missing)}: compute these inputs too")
+        x = standardise(inputs[list(self.columns)].to_numpy(dtype=np.float64), self.centre, self.spread)
+        network = self.network()
+        with one_thread(), torch.inference_mode():
+            return network.run(torch.from_numpy(x)).numpy().astype(np.float64)
+
+    def network(self) -> Ensemble:
+        """The networks, ready for inference on the CPU."""
+        with torch.random.fork_rng(devices=[]):  # new networks draw weights, which are then replaced
+            network = Ensemble([CorrectionNetwork(len(self.columns), self.hidden, 0.0) for _ in range(self.members)])
+        network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in self.weights.items()})
+        return network.eval()
+
+
+@dataclass(frozen=True, slots=True)
+class LstmForecaster:
+    """A month's forecaster: t-HAR, the switching HAR and the LSTM's corrections, and how their pool begins."""
+
+    family: HarFamily
+    corrector: Corrector
+    start: PoolStart
+    """How the pool begins the month."""
     report: Mapping[str, float]
-    """Of the fit: the epoch kept, held-out scores in nats a bar, and the t of the gain over t-HAR."""
+    """Of the fit: the epoch kept, and the mean score in nats a bar that stopped it, beside t-HAR's on the same bars."""
+
+    @property
+    def har(self) -> THar:
+        """The baseline that the network corrects."""
+        return self.family.har
+
+    @property
+    def weights(self) -> Mapping[str, Floats]:
+        """The networks' tensors by name."""
+        return self.corrector.weights
+
+    @property
+    def pool_weight(self) -> float:
+        """Share of the LSTM in the pool as the month begins, 0 to 1."""
+        return self.start.weights.get(NETWORK, 0.0)
 
     def forecast(self, bars: pd.DataFrame, inputs: pd.DataFrame) -> LstmForecast:
         """Densities of the bar after each of ``bars``, known at ts_close.
 
-        The network's memory starts empty at the first row and runs through all of them: with the same first row (the
-        training window's start, say) a row is the same to the last bit, however many follow it.
+        The networks' memory starts empty at the first row and runs through all of them: with the same first row (the
+        training window's start, say) a row is the same to the last bit, however many follow it. So do the pool's
+        weights, which stand still inside the window.
 
         Args:
             bars: consecutive bars; a week before the first row that matters.
@@ -116,35 +164,26 @@ class LstmForecaster:
         Raises:
             MissingInputError: the inputs lack a column that the model was trained with.
         """
-        missing = [name for name in self.columns if name not in inputs]
-        if missing:
-            raise MissingInputError(f"the LSTM was trained with {', '.join(missing)}: compute these inputs too")
-        x = standardise(inputs[list(self.columns)].to_numpy(dtype=np.float64), self.centre, self.spread)
-        network = self.network()
-        with one_thread(), torch.inference_mode():
-            corrections = network.run(torch.from_numpy(x)).numpy().astype(np.float64)
-        har = self.har.forecast(bars)
-        lstm = corrected(har, corrections)
-        return LstmForecast(har, lstm, lstm.pooled(har, weight=self.pool_weight))
-
-    def network(self) -> Ensemble:
-        """The trained networks, ready for inference on the CPU."""
-        network = Ensemble([CorrectionNetwork(len(self.columns), self.hidden, 0.0) for _ in range(self.members)])
-        network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in self.weights.items()})
-        return network.eval()
+        parts = self.family.whole.forecasts(bars)
+        har = parts[BASELINE]
+        lstm = parts[NETWORK] = corrected(har, self.corrector.corrections(inputs))
+        scores = self.family.whole.scores({name: parts[name] for name in self.start.log_weights}, bars)
+        since = int(np.count_nonzero(bars.index < self.family.window_end))
+        pool, weights = pooled(parts, scores, start=self.start, since=since)
+        return LstmForecast(har, lstm, pool, weights.set_axis(bars.index))
 
     def to_arrays(self) -> dict[str, Floats]:
-        """Everything numeric but the network's tensors (``weights``), for an npz file."""
-        return self.har.to_arrays() | {"centre": self.centre, "spread": self.spread}
+        """Everything numeric but the networks' tensors (``weights``), for an npz file."""
+        return self.family.to_arrays() | {"centre": self.corrector.centre, "spread": self.corrector.spread}
 
     def config(self) -> dict[str, Any]:
         """Everything that is not an array, for a JSON file."""
         return {
-            "har": self.har.config(),
-            "columns": list(self.columns),
-            "hidden": self.hidden,
-            "members": self.members,
-            "pool_weight": self.pool_weight,
+            "family": self.family.config(),
+            "columns": list(self.corrector.columns),
+            "hidden": self.corrector.hidden,
+            "members": self.corrector.members,
+            "pool": {"log_weights": dict(self.start.log_weights), "evidence": dict(self.start.evidence)},
             "report": dict(self.report),
         }
 
@@ -152,16 +191,24 @@ class LstmForecaster:
     def from_parts(
         cls, config: Mapping[str, Any], arrays: Mapping[str, Floats], *, weights: Mapping[str, Floats]
     ) -> Self:
-        """The forecaster that ``config``, ``to_arrays`` and ``weights`` described."""
+        """The forecaster that ``config``, ``to_arrays`` and ``weights`` described.
+
+        Raises:
+            InvalidDataError: it was stored before forecasts were pooled by their past scores.
+        """
+        if "family" not in config:
+            raise InvalidDataError("the lstm model was stored by an earlier version: train the month again")
         return cls(
-            har=THar.from_parts(config["har"], arrays),
-            columns=tuple(config["columns"]),
-            centre=arrays["centre"],
-            spread=arrays["spread"],
-            hidden=int(config["hidden"]),
-            members=int(config["members"]),
-            weights=dict(weights),
-            pool_weight=float(config["pool_weight"]),
+            family=HarFamily.from_parts(config["family"], arrays),
+            corrector=Corrector(
+                columns=tuple(config["columns"]),
+                centre=arrays["centre"],
+                spread=arrays["spread"],
+                hidden=int(config["hidden"]),
+                members=int(config["members"]),
+                weights=dict(weights),
+            ),
+            start=PoolStart(**config["pool"]),
             report=dict(config["report"]),
         )
 

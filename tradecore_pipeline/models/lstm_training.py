@@ -1,29 +1,34 @@
-"""Fitting the LSTM: many-to-many over chunks with burn-in, one member of the ensemble per held-out block."""
+"""Fitting the LSTM and starting its pool: many-to-many over chunks with burn-in, one network per held-out block."""
 
 import copy
 import dataclasses
 import itertools
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 import torch
 
 from tradecore_pipeline.domain.errors import ModelFitError
-from tradecore_pipeline.models.density import Floats
+from tradecore_pipeline.models.bootstrap import block_length
+from tradecore_pipeline.models.density import Floats, StudentMixture
 from tradecore_pipeline.models.har import THar
 from tradecore_pipeline.models.inputs import CHUNK_BARS, LEAST_LSTM_BARS
 from tradecore_pipeline.models.lstm import (
     CorrectionNetwork,
+    Corrector,
     Ensemble,
     LstmForecaster,
+    corrected,
     forecast_inputs,
     one_thread,
     resolve_device,
     standardise,
 )
+from tradecore_pipeline.models.pool import BASELINE, NETWORK, pool_start
+from tradecore_pipeline.models.pool_members import SWITCHING, SWITCHING_LEAST_T, HarFamily
 from tradecore_pipeline.models.returns import next_percent_returns
-from tradecore_pipeline.models.statistics import variance_of_mean
 
 EMBARGO_BARS = 24
 """Bars around a held-out block that its member is not trained on: labels overlap by one, volatility lasts longer."""
@@ -34,9 +39,10 @@ WEIGHT_DECAY = 1e-2
 DROPOUT = 0.2
 PATIENCE_EPOCHS = 12
 MEMBERS = 5
-POOL_HAC_LAGS = 48
+LSTM_LEAST_T = 2.0
+"""Thousands of weights have to prove what they add; below this the network stays out of the month's pool."""
 _GRADIENT_NORM = 1.0
-_POOL_GRID = np.linspace(0, 1, 21)
+_LEAST_T = {SWITCHING: SWITCHING_LEAST_T, NETWORK: LSTM_LEAST_T}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,10 +60,62 @@ class _Part:
         return _Part(*(getattr(self, name)[index] for name in self.__slots__))
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class HeldOut:
+    """The last part of a window, as members saw it that were fitted on the part before it alone."""
+
+    bars: pd.DataFrame
+    """The whole window: forecasts need a run-up."""
+    forecasts: Mapping[str, StudentMixture]
+    """Densities of the bar after each of ``bars`` by member; none where the first part is too short for t-HAR."""
+    scores: Mapping[str, Floats]
+    """Their log scores in nats, NaN before the last part."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FittedForecaster:
+    """A forecaster, and what there is to know of its fit that forecasting does not need."""
+
+    model: LstmForecaster
+    held_out: HeldOut
+    learning_curve: tuple[float, ...]
+    """The held-out score in nats a bar that stops the training, by epoch; the first is t-HAR's."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Recipe:
+    """What the LSTM is trained on beside t-HAR's terms, and how."""
+
+    filtered: pd.DataFrame | None
+    """Filtered probabilities, or None."""
+    features: pd.DataFrame | None
+    """Tuned features, or None."""
+    hidden: int
+    """Width of each LSTM."""
+    epochs: int
+    """Most passes over the window."""
+    seed: int
+    """Of weights, chunk offsets and dropout."""
+    device: str
+    """``cpu``, ``cuda`` or ``auto``."""
+
+    @property
+    def choices(self) -> dict[str, str | int]:
+        """How it is trained, in plain values."""
+        return {"hidden": self.hidden, "epochs": self.epochs, "seed": self.seed, "device": self.device}
+
+    def inputs(self, bars: pd.DataFrame, har: THar) -> pd.DataFrame:
+        """What the network reads of ``bars``, which are among those of the frames."""
+        filtered, features = (
+            frame if frame is None else frame.loc[bars.index] for frame in (self.filtered, self.features)
+        )
+        return forecast_inputs(bars, har, filtered=filtered, features=features)
+
+
 def fit_lstm(
     bars: pd.DataFrame,
     *,
-    har: THar,
+    family: HarFamily,
     filtered: pd.DataFrame | None,
     features: pd.DataFrame | None,
     hidden: int,
@@ -65,49 +123,61 @@ def fit_lstm(
     seed: int,
     device: str,
 ) -> LstmForecaster:
-    """The LSTM forecaster of a training window; labels are next returns inside ``bars`` only.
+    """``fit_forecaster``'s model alone."""
+    recipe = Recipe(filtered, features, hidden, epochs, seed, device)
+    return fit_forecaster(bars, family=family, recipe=recipe).model
 
-    The window is cut into ``MEMBERS`` blocks; each member of the ensemble is trained without one of them (and
-    ``EMBARGO_BARS`` around it). Together the blocks held out cover the window: their score stops the training and sets
-    the pool weight.
+
+def fit_forecaster(bars: pd.DataFrame, *, family: HarFamily, recipe: Recipe) -> FittedForecaster:
+    """The forecaster of a training window and its evidence; labels are next returns inside ``bars``.
+
+    The window is cut into ``MEMBERS`` blocks; each network of the ensemble is trained without one of them (and
+    ``EMBARGO_BARS`` around it). Together the blocks held out cover the window, and their score stops the training. A
+    score that was chosen by is no evidence: so the same is done on the window's first part alone, and the pool begins
+    with what all members' fits there said of the rest.
 
     Args:
         bars: the window, indexed by ts_open.
-        har: t-HAR fitted on the window.
-        filtered: filtered probabilities on the same index, or None.
-        features: tuned features on the same index, or None.
-        hidden: width of each LSTM.
-        epochs: most passes over the window.
-        seed: of weights, chunk offsets and dropout.
-        device: ``cpu``, ``cuda`` or ``auto``.
+        family: t-HAR, which the network corrects, and the pool's other members, fitted on the window.
+        recipe: the network's inputs, on the same index, and its training.
 
     Raises:
         ModelFitError: the window is too short, or there is no such device.
     """
-    where = resolve_device(device)
     if len(bars) < LEAST_LSTM_BARS:
         raise ModelFitError(
             f"{len(bars)} bars are too few for the LSTM (it needs {LEAST_LSTM_BARS}): lengthen the training window"
         )
-    inputs = forecast_inputs(bars, har, filtered=filtered, features=features).dropna(axis=1, how="all")
+    held_out = _held_out(bars, family, recipe)
+    corrector, curve = _fit_corrector(bars, family.har, recipe)
+    report = {"epochs": float(np.argmax(curve)), "stopping_log_score": max(curve), "stopping_har_log_score": curve[0]}
+    start = pool_start(held_out.scores, least_t=_LEAST_T, lags=block_length(family.har.timeframe))
+    model = LstmForecaster(family, corrector, start, report)
+    return FittedForecaster(model, held_out, tuple(curve))
+
+
+def _held_out(bars: pd.DataFrame, family: HarFamily, recipe: Recipe) -> HeldOut:
+    forecasts, first = family.held_out(bars)
+    if family.early is not None:
+        early = bars.loc[bars.index < family.held_out_from]
+        corrector, _ = _fit_corrector(early, family.early.har, recipe)
+        corrections = corrector.corrections(recipe.inputs(bars, family.early.har))
+        forecasts[NETWORK] = corrected(forecasts[BASELINE], corrections)
+    return HeldOut(bars, forecasts, family.held_out_scores(forecasts, bars, first))
+
+
+def _fit_corrector(bars: pd.DataFrame, har: THar, recipe: Recipe) -> tuple[Corrector, list[float]]:
+    where = resolve_device(recipe.device)
+    inputs = recipe.inputs(bars, har).dropna(axis=1, how="all")
     values = inputs.to_numpy(dtype=np.float64)
     spread = np.nanstd(values, axis=0)
     centre, spread = np.nanmean(values, axis=0), np.where(spread > 0, spread, 1.0)
     whole = _part(standardise(values, centre, spread), bars, har, where)
     with one_thread(), torch.random.fork_rng(devices=[0] if where == "cuda" else []):
-        network, held_out, epoch = _train(whole, hidden=hidden, epochs=epochs, seed=seed)
-        weight, scores = _pool_weight(whole, held_out)
-    return LstmForecaster(
-        har=har,
-        columns=tuple(str(name) for name in inputs.columns),
-        centre=centre,
-        spread=spread,
-        hidden=hidden,
-        members=MEMBERS,
-        weights={name: value.detach().cpu().numpy() for name, value in network.state_dict().items()},
-        pool_weight=weight,
-        report={"epochs": float(epoch), **scores},
-    )
+        network, curve = _train(whole, recipe)
+    weights = {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
+    columns = tuple(str(name) for name in inputs.columns)
+    return Corrector(columns, centre, spread, recipe.hidden, MEMBERS, weights), curve
 
 
 def _part(x: np.ndarray, bars: pd.DataFrame, har: THar, device: str) -> _Part:
@@ -121,29 +191,28 @@ def _part(x: np.ndarray, bars: pd.DataFrame, har: THar, device: str) -> _Part:
     return _Part(torch.from_numpy(x).to(device), location, log_scale, df, labels, torch.from_numpy(counts).to(device))
 
 
-def _train(whole: _Part, *, hidden: int, epochs: int, seed: int) -> tuple[Ensemble, torch.Tensor, int]:
-    """The ensemble at the epoch whose held-out score is best, its held-out corrections (T, 2), and that epoch.
+def _train(whole: _Part, recipe: Recipe) -> tuple[Ensemble, list[float]]:
+    """The ensemble at the epoch whose held-out score is best, and that score by epoch.
 
     Epoch 0, t-HAR itself, is one of the candidates. One epoch for all members: its choice then rests on every bar of
     the window, not on one block.
     """
     edges = np.linspace(0, len(whole.label), MEMBERS + 1).astype(int)
     blocks = [slice(first, last) for first, last in itertools.pairwise(edges.tolist())]
-    members = [_Member(whole, block, hidden=hidden, seed=seed + k) for k, block in enumerate(blocks)]
-    kept, kept_held_out, kept_epoch = _states(members), torch.zeros(len(whole.label), 2), 0
-    best = _mean_score(whole, kept_held_out.to(whole.x.device))
-    for epoch in range(1, epochs + 1):
+    members = [_Member(whole, block, hidden=recipe.hidden, seed=recipe.seed + k) for k, block in enumerate(blocks)]
+    kept, curve = _states(members), [_mean_score(whole, torch.zeros(len(whole.label), 2, device=whole.x.device))]
+    for epoch in range(1, recipe.epochs + 1):
         for member in members:
             member.one_epoch()
-        held_out = torch.cat([member.held_out_corrections() for member in members])
-        score = _mean_score(whole, held_out)
-        if score > best:
-            best, kept, kept_held_out, kept_epoch = score, _states(members), held_out, epoch
-        elif epoch - kept_epoch >= PATIENCE_EPOCHS:
+        score = _mean_score(whole, torch.cat([member.held_out_corrections() for member in members]))
+        if score > max(curve):
+            kept = _states(members)
+        curve.append(score)
+        if epoch - int(np.argmax(curve)) >= PATIENCE_EPOCHS:
             break
     for member, state in zip(members, kept, strict=True):
         member.network.load_state_dict(state)
-    return Ensemble([member.network for member in members]).eval(), kept_held_out.to(whole.x.device), kept_epoch
+    return Ensemble([member.network for member in members]).eval(), curve
 
 
 class _Member:
@@ -203,29 +272,3 @@ def _log_density(part: _Part, corrections: torch.Tensor) -> torch.Tensor:
 def _mean_score(whole: _Part, corrections: torch.Tensor) -> float:
     with torch.inference_mode():
         return float(_log_density(whole, corrections)[whole.counts].double().mean())
-
-
-def _pool_weight(whole: _Part, held_out: torch.Tensor) -> tuple[float, dict[str, float]]:
-    """The weight of the best held-out score, shrunk towards t-HAR by t^2 / (1 + t^2) of the gain's HAC t.
-
-    Shrunk, because the held-out score also stopped the training; by the evidence, since a clear gain needs no caution.
-    """
-    with torch.inference_mode():
-        own, har = (
-            _log_density(whole, corrections)[whole.counts].double().cpu().numpy()
-            for corrections in (held_out, torch.zeros_like(held_out))
-        )
-    best = float(_POOL_GRID[np.argmax([_pool_scores(own, har, weight).mean() for weight in _POOL_GRID])])
-    gain = _pool_scores(own, har, best) - har
-    evidence = gain.mean() ** 2 / max(variance_of_mean(gain, lags=POOL_HAC_LAGS), 1e-300) if best > 0 else 0.0
-    scores = {
-        "held_out_log_score": float(own.mean()),
-        "held_out_har_log_score": float(har.mean()),
-        "held_out_gain_t": float(np.sqrt(evidence)),
-    }
-    return float(best * evidence / (1 + evidence)), scores
-
-
-def _pool_scores(own: Floats, har: Floats, weight: float) -> Floats:
-    with np.errstate(divide="ignore"):
-        return np.logaddexp(np.log(weight) + own, np.log1p(-weight) + har)

@@ -6,6 +6,7 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from tradecore_pipeline.domain.errors import MissingInputError
 from tradecore_pipeline.domain.time import Timeframe
@@ -116,23 +117,28 @@ class VarianceScaling:
     def carried_on(self, bars: pd.DataFrame, timeframe: Timeframe) -> Floats:
         """What each bar leaves to the next (T, J): log mean variances up to it, less their centre; known at ts_close.
 
-        Bars count as they come: the first ones have less behind them, and a gap is passed over.
+        Bars count as they come: the first ones have less behind them, and a gap is passed over. So are bars that did
+        not move (a halt says nothing about volatility); where none did, the window's median stands in.
         """
-        variances = pd.Series(self.variances(bars, timeframe))
+        variances = pd.Series(np.where(_moved(bars), self.variances(bars, timeframe), np.nan))
+        usual = max(self.variance_floor / _VARIANCE_FLOOR, float(np.finfo(np.float64).tiny))
         means = [
-            np.asarray(variances.rolling(length, min_periods=1).mean(), dtype=np.float64) for length in self.carry_bars
+            np.nan_to_num(np.asarray(variances.rolling(length, min_periods=1).mean(), dtype=np.float64), nan=usual)
+            for length in self.carry_bars
         ]
         return np.log(np.column_stack(means)) - self.centre if means else np.empty((len(bars), 0))
 
     def observe(self, bars: pd.DataFrame, timeframe: Timeframe) -> Floats:
         """Return, variance and what the bar before left (T, 2 + J), known at ts_close.
 
-        The return is NaN in the first bar and after a gap; into the first bar nothing is carried.
+        The return is NaN in the first bar and after a gap, both are where no minute moved: a halt shows no state. Into
+        the first bar nothing is carried.
         """
         carried = self.carried_on(bars, timeframe)
         before = np.vstack((np.zeros((1, carried.shape[1])), carried))[: len(bars)]
         returns = percent_returns(bars, timeframe) / self.seasonal.at(pd.DatetimeIndex(bars.index))
-        return np.column_stack((returns, self.variances(bars, timeframe), before))
+        moved = np.where(_moved(bars), 1.0, np.nan)
+        return np.column_stack((moved * returns, moved * self.variances(bars, timeframe), before))
 
     def to_arrays(self) -> dict[str, Floats]:
         """Everything numeric, for an npz file."""
@@ -147,6 +153,11 @@ class VarianceScaling:
         """The scaling that ``to_arrays`` described."""
         floor = float(arrays["variance_floor"])
         return cls(SeasonalScale(arrays["seasonal"]), floor, carry_bars, arrays["carry_centre"])
+
+
+def _moved(bars: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which bars saw the price move inside them."""
+    return np.asarray(bars["realized_variance"].to_numpy(dtype=np.float64) > 0, dtype=np.bool_)
 
 
 def _full_variances(bars: pd.DataFrame, timeframe: Timeframe) -> Floats:

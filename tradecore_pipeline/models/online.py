@@ -1,25 +1,17 @@
-"""The causal filter one bar at a time: its state, kept between processes as JSON, and the emissions it reads."""
+"""The causal filter one bar at a time, and its state, kept between processes as JSON."""
 
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 
-from tradecore_pipeline.domain.errors import TradecoreError
+from tradecore_pipeline.domain.errors import FilterStateError
 from tradecore_pipeline.models.density import Floats
-from tradecore_pipeline.models.kernels.gaussian import precision_factors
-from tradecore_pipeline.models.kernels.rows import gaussian_row, step, student_t_row
-
-RowDensities = Callable[[Floats], Floats]
-"""Log densities (K,) of one observation (D,)."""
-
-
-class FilterStateError(TradecoreError):
-    """A saved filter state cannot be used; the message says why and what to do."""
+from tradecore_pipeline.models.kernels.rows import step
 
 
 def parameters_id(arrays: Mapping[str, Floats]) -> str:
@@ -40,7 +32,6 @@ class OnlineFilter:
         startprob: (K,), the first bar's prediction.
         transmat: (K, K).
         model_id: ``parameters_id`` of the model; a saved state belongs to one model only.
-        densities: log densities of an observation, for ``update``; not needed for ``update_from``.
         probabilities: (K,) after the last bar; ``startprob`` before the first.
         bars: bars seen.
     """
@@ -48,7 +39,6 @@ class OnlineFilter:
     startprob: Floats
     transmat: Floats
     model_id: str
-    densities: RowDensities | None = None
     probabilities: Floats = field(init=False)
     bars: int = field(init=False, default=0)
 
@@ -57,24 +47,14 @@ class OnlineFilter:
         self.transmat = np.ascontiguousarray(self.transmat, dtype=np.float64)
         self.probabilities = self.startprob.copy()
 
-    def update(self, observation: Floats) -> Floats:
-        """Filtered probabilities (K,), known at this bar's ts_close, given its observation (D,).
-
-        A bar without a value (a NaN that the emission does not skip) moves by the transitions alone.
-        """
-        if self.densities is None:
-            raise ValueError("this filter has no emission: give log-likelihood rows to update_from")
-        return self.update_from(self.densities(observation))
-
     def update_from(self, log_likelihood: Floats) -> Floats:
-        """The same from the observation's log density in each state (K,); a NaN there says nothing."""
+        """Filtered probabilities (K,), known at this bar's ts_close, given its log density in each state (K,).
+
+        A bar with a NaN there moves by the transitions alone.
+        """
         step(self.probabilities, self.transmat, log_likelihood, self.bars > 0)
         self.bars += 1
         return self.probabilities.copy()
-
-    def predicted(self) -> Floats:
-        """Probabilities (K,) of the bar to come, known at the last bar's ts_close."""
-        return self.probabilities @ self.transmat if self.bars else self.startprob.copy()
 
     def to_json(self) -> str:
         """The state as text; every bit comes back."""
@@ -109,35 +89,3 @@ class OnlineFilter:
 
 
 _ADVICE = "filter from the start of the window again"
-
-
-def student_t_densities(means: Floats, scales: Floats, dfs: Floats) -> RowDensities:
-    """Log densities of one observation under independent Student-t per feature (K, D); a NaN feature says nothing."""
-    gammas = [math.lgamma((one + 1) / 2) - math.lgamma(one / 2) for one in dfs.ravel().tolist()]
-    constants = np.reshape(gammas, dfs.shape) - 0.5 * np.log(dfs * math.pi) - np.log(scales)
-    factors, exponents = 1 / (scales * np.sqrt(dfs)), (dfs + 1) / 2
-    out = np.empty(len(means))
-
-    def densities(observation: Floats) -> Floats:
-        student_t_row(observation, means, factors, exponents, constants, out)
-        return out
-
-    return densities
-
-
-def gaussian_densities(means: Floats, covars: Floats) -> RowDensities:
-    """Log densities of one observation under each state's Gaussian, covars (K, D, D); a NaN makes all of them NaN.
-
-    Raises:
-        ModelFitError: a covariance is not positive definite; the message names the state.
-    """
-    factors = precision_factors(covars)
-    widths = np.einsum("kii->ki", factors)
-    constants = np.log(widths).sum(axis=1) - 0.5 * means.shape[1] * math.log(2 * math.pi)
-    out = np.empty(len(means))
-
-    def densities(observation: Floats) -> Floats:
-        gaussian_row(observation, means, factors, constants, out)
-        return out
-
-    return densities

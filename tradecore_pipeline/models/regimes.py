@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tradecore_pipeline.domain.errors import UsageError
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.models.alignment import agreeing_order
-from tradecore_pipeline.models.bootstrap import weighted_mean_intervals
+from tradecore_pipeline.models.bootstrap import block_length, weighted_mean_intervals
 from tradecore_pipeline.models.density import Floats, StudentMixture
 from tradecore_pipeline.models.emissions import Emission, Fitted, Start, emission_from_parts
 from tradecore_pipeline.models.hmm_fits import stationary
@@ -149,7 +149,7 @@ class RegimeModel:
         )
 
 
-_PERSISTENCE = 0.1
+_PERSISTENCE = 0.3
 """Weight, as a share of the window, of the prior for regimes that last (with return_variance)."""
 _ARRAYS = ("startprob", "transmat", "mean_returns_bps", "occupancy")
 _LATER_ARRAYS = {"mean_return_intervals_bps": (2,), "volatilities_percent": ()}
@@ -196,6 +196,7 @@ def fit_regimes(  # noqa: PLR0913 (a window, and the settings it is fitted with)
             bars, timeframe=timeframe, seasonal=SeasonalScale.fit(bars), states=states, restarts=restarts,
             carry_bars=carry_bars, persistence=_PERSISTENCE, seed=seed, anchor=start,
         )  # fmt: skip
+        scales = fitted.emission.state_scales
     elif emission in {STUDENT_T, GAUSSIAN}:
         from tradecore_pipeline.models.feature_fits import fit_features  # noqa: PLC0415 (as above)
 
@@ -203,10 +204,27 @@ def fit_regimes(  # noqa: PLR0913 (a window, and the settings it is fitted with)
             bars, columns, timeframe=timeframe, states=states, restarts=restarts, emission=emission,
             features=features, seed=seed, anchor=start,
         )  # fmt: skip
+        scales = _volatilities(fitted, bars, columns, timeframe=timeframe)
     else:
         raise UsageError(f"unknown emission {emission!r}: choose return_variance, student_t or gaussian")
-    fitted = fitted.reordered(np.argsort(fitted.emission.state_scales, kind="stable"))
+    fitted = fitted.reordered(np.argsort(scales, kind="stable"))
     return _described(fitted, bars, columns, timeframe=timeframe, seed=seed, anchor=anchor)
+
+
+def _volatilities(
+    fitted: Fitted[Any], bars: pd.DataFrame, columns: pd.DataFrame | None, *, timeframe: Timeframe
+) -> Floats:
+    """What orders the states of features, which may say nothing about how much prices move."""
+    likelihood = fitted.emission.log_likelihood(bars, columns, timeframe=timeframe)
+    filtered, _ = forward_filter(stationary(fitted.transmat), fitted.transmat, likelihood)
+    returns = percent_returns(bars, timeframe)
+    known = ~np.isnan(returns)
+    return _root_mean_squares(returns[known], filtered[known])
+
+
+def _root_mean_squares(returns: Floats, weights: Floats) -> Floats:
+    """Of ``returns`` (T,) under each column of ``weights`` (T, K)."""
+    return np.sqrt((weights.T @ returns**2) / weights.sum(axis=0))
 
 
 def _described(
@@ -233,8 +251,9 @@ def _described(
         startprob=startprob,
         transmat=fitted.transmat,
         mean_returns_bps=BASIS_POINTS * (weights.T @ moved) / occupancy,
-        mean_return_intervals_bps=BASIS_POINTS * weighted_mean_intervals(moved, weights, seed=seed),
-        volatilities_percent=np.sqrt((weights.T @ moved**2) / occupancy),
+        mean_return_intervals_bps=BASIS_POINTS
+        * weighted_mean_intervals(moved, weights, block_bars=block_length(timeframe), seed=seed),
+        volatilities_percent=_root_mean_squares(moved, weights),
         occupancy=occupancy / known.sum(),
         log_likelihood=float(log_density[seen].mean()),
         cold_gain=fitted.cold_gain,

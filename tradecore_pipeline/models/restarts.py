@@ -1,7 +1,6 @@
-"""Many starts of EM, on threads if wanted: the compiled steps hold no lock, and no result depends on the threads."""
+"""Many starts of EM: which fit is kept, what is wrong with one, and whether one from an anchor lags behind them."""
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -9,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tradecore_pipeline.domain.errors import ModelFitError
 from tradecore_pipeline.models.density import Floats
+from tradecore_pipeline.models.hmm_fits import converge, run_em
 
 STICKY = 0.98
 """Initial probability of staying: random or uniform starts end in worse optima."""
@@ -16,14 +16,8 @@ MINIMUM_OCCUPANCY = 0.05
 """A state that holds less of the window describes a few bars, not a regime."""
 
 _TRIAL_ITERATIONS = 25
-_ITERATIONS = 500
-_TOLERANCE = 1e-3
-"""Nats of the whole window: EM stops where an iteration gains less."""
 _CONVERGED_STARTS = 2
 _ROWS_PER_STATE = 20
-
-JobT = TypeVar("JobT")
-ResultT = TypeVar("ResultT")
 
 
 class Restartable(Protocol):
@@ -38,16 +32,12 @@ class Restartable(Protocol):
         """As hmmlearn has it."""
         ...
 
+    def score(self, X: ArrayLike, lengths: ArrayLike | None = None) -> float:
+        """As hmmlearn has it."""
+        ...
+
 
 ModelT = TypeVar("ModelT", bound=Restartable)
-
-
-def run_restarts(job: Callable[[JobT], ResultT], starts: Iterable[JobT], *, workers: int) -> list[ResultT]:
-    """``job`` of each start, in their order, on ``workers`` threads; a job's error is raised here."""
-    if workers == 1:
-        return [job(start) for start in starts]
-    with ThreadPoolExecutor(workers, thread_name_prefix="restart") as pool:
-        return list(pool.map(job, starts))
 
 
 def best_of_restarts(
@@ -56,13 +46,11 @@ def best_of_restarts(
     lengths: NDArray[np.int64],
     *,
     seeds: list[int],
-    workers: int,
     defect: Callable[[ModelT], str],
 ) -> ModelT:
     """The most likely of the models that began at ``seeds`` and converged without a ``defect``; the first if tied.
 
-    Every start runs a few iterations; the most likely ones are run to convergence until two are acceptable. Which
-    ones these are does not depend on ``workers``.
+    Every start runs a few iterations; the most likely ones are run to convergence until two are acceptable.
 
     Raises:
         ModelFitError: every fit had a defect; the message is the likeliest one's.
@@ -70,39 +58,50 @@ def best_of_restarts(
 
     def begin(seed: int) -> ModelT | None:
         model = start(seed)
-        return model if not _run(model, X, lengths, iterations=_TRIAL_ITERATIONS) else None
+        trouble = _trouble(lambda: run_em(model, X, lengths, iterations=_TRIAL_ITERATIONS))
+        return None if trouble else model
 
-    def finish(model: ModelT) -> tuple[ModelT, str]:
-        model.init_params = ""
-        return model, _run(model, X, lengths, iterations=_ITERATIONS) or defect(model)
-
-    trials = [model for model in run_restarts(begin, seeds, workers=workers) if model is not None]
+    trials = [model for model in map(begin, seeds) if model is not None]
     trials.sort(key=lambda model: -model.monitor_.history[-1])
     accepted: list[ModelT] = []
     reasons: list[str] = []
-    while trials and len(accepted) < _CONVERGED_STARTS:
-        wanted = _CONVERGED_STARTS - len(accepted)
-        wave, trials = trials[:wanted], trials[wanted:]
-        for model, reason in run_restarts(finish, wave, workers=workers):
-            if reason:
-                reasons.append(reason)
-            else:
-                accepted.append(model)
+    for model in trials:
+        if reason := finish(model, X, lengths, defect=defect):
+            reasons.append(reason)
+        else:
+            accepted.append(model)
+        if len(accepted) == _CONVERGED_STARTS:
+            break
     if not accepted:
         reason = reasons[0] if reasons else "no start survived its first iterations"
         raise ModelFitError(f"{reason} (the best of {len(seeds)} fits): use fewer states or a longer window")
     return max(accepted, key=lambda model: model.monitor_.history[-1])
 
 
-def _run(model: Restartable, X: Floats, lengths: NDArray[np.int64], *, iterations: int) -> str:
-    """EM from where ``model`` stands; what stopped it for good, or nothing."""
-    model.n_iter = model.monitor_.n_iter = iterations
-    model.tol = model.monitor_.tol = _TOLERANCE
+def finish(model: ModelT, X: Floats, lengths: NDArray[np.int64], *, defect: Callable[[ModelT], str]) -> str:
+    """Run EM of ``model`` to its end from where it stands; what is wrong with the result, or nothing."""
+    return _trouble(lambda: converge(model, X, lengths)) or defect(model)
+
+
+def cold_gain(model: ModelT, fresh: Callable[[], ModelT], X: Floats, lengths: NDArray[np.int64]) -> float:
+    """By how many nats of ``X`` the ``fresh`` fit is more likely than ``model``; NaN where it is refused.
+
+    Both were fitted on these rows, so that the difference says nothing but which optimum was found.
+    """
     try:
-        model.fit(X, lengths)
+        other = fresh()
+    except ModelFitError:
+        return float("nan")
+    return float(other.score(X, lengths) - model.score(X, lengths))
+
+
+def _trouble(em: Callable[[], float]) -> str:
+    """What stopped a run of EM for good, or nothing."""
+    try:
+        log_likelihood = em()
     except ModelFitError as error:
         return str(error)
-    return "" if np.isfinite(model.monitor_.history[-1]) else "the likelihood is not finite"
+    return "" if np.isfinite(log_likelihood) else "the likelihood is not finite"
 
 
 def dead_state(occupancy: Floats, *, minimum: float) -> str:
@@ -136,7 +135,9 @@ def robust_scale(X: Floats) -> Floats:
     """Scale of each column from its quartiles, or its standard deviation where those coincide."""
     low, high = np.quantile(X, [0.25, 0.75], axis=0)
     spread = (high - low) / 1.349
-    return np.maximum(np.where(spread > 0, spread, X.std(axis=0)), 1e-12)
+    if (spread <= 0).any():
+        spread = np.where(spread > 0, spread, X.std(axis=0))
+    return np.maximum(spread, 1e-12)
 
 
 def neighbourhood_groups(level: Floats, states: int, random: np.random.RandomState) -> NDArray[np.int64]:

@@ -13,13 +13,15 @@ from tradecore_pipeline.domain.errors import ModelFitError
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.models.density import Floats
 from tradecore_pipeline.models.emissions import Fitted, Start
-from tradecore_pipeline.models.hmm_fits import COLD_CHECKS, converge, run_lengths, set_chain, stationary
+from tradecore_pipeline.models.hmm_fits import COLD_CHECKS, run_lengths, set_chain, stationary
 from tradecore_pipeline.models.inputs import RETURN_VARIANCE
 from tradecore_pipeline.models.observations import VarianceScaling
 from tradecore_pipeline.models.restarts import (
     MINIMUM_OCCUPANCY,
     best_of_restarts,
+    cold_gain,
     dead_state,
+    finish,
     require_rows,
     seeds_of,
     sticky_transitions,
@@ -118,33 +120,20 @@ def fit_return_variance(
     X, lengths = rows[whole], run_lengths(whole)
     require_rows(X, states=states)
     lasting = 1 + persistence * len(X) / states * sticky_transitions(states)
+
+    def defect(model: ReturnVarianceHMM) -> str:
+        return dead_state(model.occupancy(X, lengths), minimum=MINIMUM_OCCUPANCY)
+
+    def fresh(count: int) -> ReturnVarianceHMM:
+        starts = _starts(states, count, seed, lasting)
+        return best_of_restarts(starts.__getitem__, X, lengths, seeds=list(starts), defect=defect)
+
     if anchor is not None:
         model = _from_anchor(anchor, scaling, rows=len(X), lasting=lasting)
-        converge(model, X, lengths)
-        if not _defect(model, X, lengths):
-            gain = _best_fresh(_starts(states, COLD_CHECKS, seed, lasting), X, lengths) - model.score(X, lengths)
+        if not finish(model, X, lengths, defect=defect):
+            gain = cold_gain(model, lambda: fresh(COLD_CHECKS), X, lengths)
             return _fitted(model, scaling, cold_gain=gain, anchored=True)
-    starts = _starts(states, restarts, seed, lasting)
-    model = best_of_restarts(
-        starts.__getitem__,
-        X,
-        lengths,
-        seeds=list(starts),
-        workers=1,
-        defect=lambda model: _defect(model, X, lengths),
-    )
-    return _fitted(model, scaling, cold_gain=np.nan, anchored=False)
-
-
-def _defect(model: ReturnVarianceHMM, X: Floats, lengths: NDArray[np.int64]) -> str:
-    return dead_state(model.occupancy(X, lengths), minimum=MINIMUM_OCCUPANCY)
-
-
-def _best_fresh(starts: dict[int, ReturnVarianceHMM], X: Floats, lengths: NDArray[np.int64]) -> float:
-    """Nats of the likeliest fit among ``starts``."""
-    for model in starts.values():
-        converge(model, X, lengths)
-    return max(float(model.score(X, lengths)) for model in starts.values())
+    return _fitted(fresh(restarts), scaling, cold_gain=np.nan, anchored=False)
 
 
 def _starts(states: int, count: int, seed: int, lasting: Floats) -> dict[int, ReturnVarianceHMM]:

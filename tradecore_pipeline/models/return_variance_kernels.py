@@ -89,7 +89,7 @@ def _constants(parameters: JointParameters) -> tuple[Floats, Floats]:
     return constants + np.stack((variance + single, variance, single)), exponents
 
 
-# As in kernels.py, the number of states is the length of a tuple, so that the compiler unrolls the loops over states.
+# The number of states is the length of a tuple, so that the compiler unrolls the loops over states.
 
 
 @nb.njit(cache=True, nogil=True, fastmath=_FUSED)

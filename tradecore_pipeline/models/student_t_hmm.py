@@ -77,21 +77,25 @@ class StudentTHMM(CompiledSteps, BaseHMM):
         self._check_and_set_n_features(X)
         random = check_random_state(self.random_state)
         states = self.n_components
-        self.floor_ = SCALE_FLOOR * robust_scale(X)
+        scale = robust_scale(X)
+        self.floor_ = SCALE_FLOOR * scale
         if self._needs_init("s", "startprob_"):
             self.startprob_ = np.full(states, 1 / states)
         if self._needs_init("t", "transmat_"):
             self.transmat_ = sticky_transitions(states)
-        groups = neighbourhood_groups(np.abs(X[:, 0] - np.median(X[:, 0])), states, random)
-        jitter = np.exp(random.normal(0, 0.2, (states, X.shape[1])))
-        if self._needs_init("m", "means_"):
-            spread = 0.1 * robust_scale(X) * random.normal(size=(states, X.shape[1]))
-            self.means_ = np.stack([np.median(X[groups == k], axis=0) for k in range(states)]) + spread
-        if self._needs_init("c", "scales_"):
-            scales = np.stack([robust_scale(X[groups == k]) for k in range(states)])
-            self.scales_ = np.maximum(scales * jitter, self.floor_)
         if self._needs_init("d", "dfs_"):
             self.dfs_ = np.full((states, X.shape[1]), _INITIAL_DF)
+        moves, spreads = self._needs_init("m", "means_"), self._needs_init("c", "scales_")
+        if not (moves or spreads):
+            return
+        groups = neighbourhood_groups(np.abs(X[:, 0] - np.median(X[:, 0])), states, random)
+        jitter = np.exp(random.normal(0, 0.2, (states, X.shape[1])))
+        if moves:
+            spread = 0.1 * scale * random.normal(size=(states, X.shape[1]))
+            self.means_ = np.stack([np.median(X[groups == k], axis=0) for k in range(states)]) + spread
+        if spreads:
+            scales = np.stack([robust_scale(X[groups == k]) for k in range(states)])
+            self.scales_ = np.maximum(scales * jitter, self.floor_)
 
     def _check(self) -> None:
         super()._check()
@@ -106,8 +110,8 @@ class StudentTHMM(CompiledSteps, BaseHMM):
         if (self.scales_ <= 0).any() or (self.dfs_ <= 0).any():
             raise ValueError("scales_ and dfs_ must be positive")
 
-    def _emission(self, X: Floats) -> StudentTEmission:
-        return StudentTEmission(means=self.means_, scales=self.scales_, dfs=self.dfs_, rows=len(X))
+    def _emission(self) -> StudentTEmission:
+        return StudentTEmission(means=self.means_, scales=self.scales_, dfs=self.dfs_)
 
     def _generate_sample_from_state(self, state: int, random_state: Any) -> Any:
         noise = check_random_state(random_state).standard_t(self.dfs_[state])
@@ -128,9 +132,7 @@ class StudentTHMM(CompiledSteps, BaseHMM):
             self.scales_ = np.maximum(np.sqrt(np.maximum(variance, 0)), self.floor_)
 
 
-def fit_student_t_hmm(
-    X: Floats, lengths: NDArray[np.int64], *, states: int, restarts: int, seed: int, workers: int = 1
-) -> StudentTHMM:
+def fit_student_t_hmm(X: Floats, lengths: NDArray[np.int64], *, states: int, restarts: int, seed: int) -> StudentTHMM:
     """The best of ``restarts`` seeded starts, its states in order of the first feature's scale.
 
     Args:
@@ -139,7 +141,6 @@ def fit_student_t_hmm(
         states: number of states.
         restarts: seeded starts of EM.
         seed: of the starts.
-        workers: threads; they change no result.
 
     Raises:
         ModelFitError: in every fit some state held less than ``MINIMUM_OCCUPANCY`` of the window.
@@ -150,10 +151,14 @@ def fit_student_t_hmm(
         X,
         lengths,
         seeds=seeds_of(seed, restarts),
-        workers=workers,
-        defect=lambda model: dead_state(model.occupancy(X, lengths), minimum=MINIMUM_OCCUPANCY),
+        defect=lambda model: student_t_defect(model, X, lengths),
     )
     return _in_order_of_scale(best)
+
+
+def student_t_defect(model: StudentTHMM, X: Floats, lengths: NDArray[np.int64]) -> str:
+    """What is wrong with a fit: a state nearly empty; or nothing."""
+    return dead_state(model.occupancy(X, lengths), minimum=MINIMUM_OCCUPANCY)
 
 
 def _in_order_of_scale(model: StudentTHMM) -> StudentTHMM:

@@ -83,12 +83,12 @@ def score_models(
     """Scores of every model on the bars that ``published`` rows have.
 
     Published scores are read as they stand. Peers are refitted for each month on the window that the month's own models
-    had, and score with their parameters fixed. Where a peer's fit fails, it keeps its last parameters, and a note says
-    so. A regime model that is no longer the one that published a month leaves the comparison, with a note.
+    had, and score with their parameters fixed. Where a peer's fit fails, it keeps its last parameters, or, in the first
+    month, leaves the comparison; a note says so. A regime model that is no longer the one that published a month leaves
+    it likewise.
 
     Raises:
         NotEnoughHistoryError: a month's training window holds too few bars.
-        ModelFitError: a peer could not be fitted in the first month.
     """
     months = _Months(lake, wanted, recall)
     first, last = published.index[0].date(), published.index[-1].date()
@@ -115,6 +115,7 @@ class _Months:
         self._wanted = wanted
         self._recall = recall
         self._fitted: dict[str, Peer] = {}
+        self._left_out: set[str] = set()
         self.without_models = False
         self.notes: list[str] = []
 
@@ -157,12 +158,19 @@ class _Months:
         from tradecore_pipeline.models.peers import PEER_FITS  # noqa: PLC0415 (scipy)
 
         for name, fit in PEER_FITS.items():
+            if name in self._left_out:  # a column that begins later would not be scored on the same bars
+                continue
             try:
                 self._fitted[name] = fit(window, self._wanted.timeframe)
             except ModelFitError as error:
-                if name not in self._fitted:
-                    raise ModelFitError(f"{name} of {month:%Y-%m}: {error}: score from another month on") from error
-                self.notes.append(f"{name} of {month:%Y-%m} did not converge: it keeps its parameters of before")
+                if name in self._fitted:
+                    self.notes.append(f"{name} of {month:%Y-%m} did not converge: it keeps its parameters of before")
+                    continue
+                self._left_out.add(name)
+                self.notes.append(
+                    f"{name} is left out: it could not be fitted in the first month, {month:%Y-%m} ({error}); to have "
+                    "it, score from another month on"
+                )
         return self._fitted
 
     def _recalled(self, month: date, bars: pd.DataFrame, rows: pd.DataFrame) -> Registered | None:

@@ -14,7 +14,7 @@ from tradecore_pipeline.domain.market_data import REAL_MARKET
 from tradecore_pipeline.domain.tables import BARS, REGIMES
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.serving.regime_chart import regime_chart
-from tradecore_pipeline.serving.regime_rows import regime_rows
+from tradecore_pipeline.serving.regime_rows import RegimeRows, regime_rows
 from tradecore_pipeline.serving.regime_statistics import (
     direction_note,
     scores_table,
@@ -88,8 +88,18 @@ def report_page(
         "statistics": statistics_table(rows),
         "direction": escape(direction_note(regimes)),
         "transitions": transitions_table(rows),
-        "threshold": f"{label_threshold:g}",
+        "labels": escape(_labels_note(rows, label_threshold)),
         "scores": scores_table(regimes),
     }
     page = (files("tradecore_pipeline.serving") / "regime_report.html").read_text(encoding="utf-8")
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], page)
+
+
+def _labels_note(rows: RegimeRows, label_threshold: float) -> str:
+    """Where the labels shown come from."""
+    if not rows.computed:
+        return "The labels are as published."
+    return (
+        f"{rows.computed} of the {len(rows.regimes)} bars were published without a label: theirs is computed here, and "
+        f"changes once another regime's filtered probability exceeds {label_threshold:g}."
+    )

@@ -24,13 +24,15 @@ class RegimeRows:
     probabilities: NDArray[np.float64]
     """Filtered, (T, K), as published."""
     held: NDArray[np.intp]
-    """The label shown at each row: known at its ts_close, and steadier than the most probable state."""
+    """The label shown at each row, as published: known at its ts_close, steadier than the most probable state."""
+    computed: int
+    """Rows that were published without a label; theirs is held by ``label_threshold``."""
 
 
 def regime_rows(
     bars: pd.DataFrame, regimes: pd.DataFrame, timeframe: Timeframe, *, label_threshold: float
 ) -> RegimeRows:
-    """The rows of a page.
+    """The rows of a page; ``label_threshold`` is for those of them that were published without a label.
 
     Raises:
         UsageError: the number of regimes changes within ``regimes``.
@@ -45,11 +47,14 @@ def regime_rows(
                 "changed): report the time before and after apart"
             )
     probabilities = np.vstack(regimes["filtered_probability"].to_list())
+    published = regimes["held_index"].to_numpy(dtype=np.float64, na_value=np.nan)
+    absent = np.isnan(published)
     return RegimeRows(
         timeframe=timeframe,
         bars=bars.loc[bars.index.isin(regimes.index)],
         regimes=regimes,
         names=volatility_regime_names(states[0]),
         probabilities=probabilities,
-        held=held_states(probabilities, label_threshold),
+        held=np.where(absent, held_states(probabilities, label_threshold), published).astype(np.intp),
+        computed=int(absent.sum()),
     )

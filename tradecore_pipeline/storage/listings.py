@@ -1,8 +1,12 @@
-"""What exchanges list, and once listed: one Parquet file per exchange, in which no instrument is ever lost."""
+"""What exchanges list, and once listed: one Parquet file per exchange that keeps every instrument as long as it lives.
+
+A file that cannot be read begins anew; it is kept beside the new one, and what it alone knew is not in that.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +18,8 @@ from tradecore_pipeline.domain.market_data import ListedInstrument, ListingStatu
 from tradecore_pipeline.domain.tables import LISTINGS
 from tradecore_pipeline.storage.atomic import exclusive, write_bytes
 from tradecore_pipeline.storage.layout import Layout
+
+_ASIDE = ".damaged-"
 
 
 class Listings:
@@ -28,7 +34,8 @@ class Listings:
         An instrument that an earlier answer had and this one has not is kept as delisted, its last day the one on which
         it was last seen. Days that an earlier answer told and this one does not are kept. An instrument that is listed
         again keeps the first day of its first life: its ``first_day`` is the earliest that was ever told. An answer
-        older than the stored one changes nothing. A stored file that cannot be read is replaced by the answer alone.
+        older than the stored one changes nothing. A stored file that cannot be read is put aside (``damaged`` names it)
+        and the answer alone is stored: what is delisted and not told any more is then unknown.
 
         Raises:
             InvalidDataError: the answer is empty, or names an instrument twice or one of another exchange; what was
@@ -37,7 +44,7 @@ class Listings:
         _check(exchange, rows)
         path = self.layout.listings(exchange)
         with exclusive(path.parent / ".lock"):
-            before, seen = self._known(exchange)
+            before, seen = self._known_or_put_aside(exchange)
             if seen is not None and seen > as_of:
                 return before
             known = _merged(before, rows, seen=None if seen is None else seen.astimezone(UTC).date())
@@ -60,11 +67,22 @@ class Listings:
         """
         return self._read(exchange)[1]
 
-    def _known(self, exchange: str) -> tuple[list[ListedInstrument], datetime | None]:
-        """What is stored, as far as it can be read: a damaged file must not keep a whole answer from being stored."""
+    def damaged(self, exchange: str) -> list[Path]:
+        """Files of ``exchange`` that could not be read and were put aside, oldest first."""
+        path = self.layout.listings(exchange)
+        found = {int(number): kept for kept in path.parent.glob(f"{path.name}{_ASIDE}*")
+                 if (number := kept.name.removeprefix(f"{path.name}{_ASIDE}")).isdecimal()}  # fmt: skip
+        return [found[number] for number in sorted(found)]
+
+    def _known_or_put_aside(self, exchange: str) -> tuple[list[ListedInstrument], datetime | None]:
+        """What is stored; a damaged file must not keep a whole answer from being stored, nor be lost to it."""
         try:
             return self._read(exchange)
         except InvalidDataError:
+            path = self.layout.listings(exchange)
+            taken = self.damaged(exchange)
+            number = 1 + (int(taken[-1].name.rpartition("-")[2]) if taken else 0)
+            path.rename(path.with_name(f"{path.name}{_ASIDE}{number}"))
             return [], None
 
     def _read(self, exchange: str) -> tuple[list[ListedInstrument], datetime | None]:
@@ -78,7 +96,8 @@ class Listings:
             return [_listed(row) for row in rows], rows[0]["as_of"].astimezone(UTC)
         except (pa.ArrowInvalid, OSError, KeyError, ValueError, IndexError, TradecoreError) as error:
             raise InvalidDataError(
-                f"{path} cannot be read: `tradecore instruments --exchange {exchange} --refresh` replaces it"
+                f"{path} cannot be read: `tradecore instruments --exchange {exchange} --refresh` puts it aside and "
+                "asks the exchange again"
             ) from error
 
 

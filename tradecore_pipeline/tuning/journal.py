@@ -1,11 +1,17 @@
 """The file an Optuna study lives in, made safe against processes that are killed while they write to it."""
 
 import fcntl
+import json
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+from tradecore_pipeline.domain.errors import InvalidDataError
 
 
 class KernelLock(JournalFileOpenLock):
@@ -32,6 +38,32 @@ class KernelLock(JournalFileOpenLock):
         os.close(self._descriptor)
 
 
+class Journal(JournalFileBackend):
+    """Optuna's file of one JSON object per line, which is brought to the disk when a trial's result is written.
+
+    Optuna does so with every parameter of every trial: most of the time of a study of many lengths. What a power cut
+    takes of the trial at work is asked for again; a killed process loses nothing that it wrote.
+    """
+
+    def __init__(self, path: Path, lock: KernelLock) -> None:
+        super().__init__(str(path), lock_obj=lock)
+        self._path = path
+        self._own_lock = lock
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write the lines at once, alone."""
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        self._own_lock.acquire()
+        try:
+            with self._path.open("ab") as file:
+                file.write(lines.encode())
+                file.flush()
+                if any("values" in log for log in logs):
+                    os.fsync(file.fileno())
+        finally:
+            self._own_lock.release()
+
+
 def open_journal(path: Path) -> JournalStorage:
     """The storage in the file at ``path``, created where absent, its last line cut off if it was left half written."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +73,22 @@ def open_journal(path: Path) -> JournalStorage:
         _cut_torn_line(path)
     finally:
         lock.release()
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    return JournalStorage(Journal(path, lock))
+
+
+@contextmanager
+def readable(path: Path) -> Generator[None]:
+    """Turn what a damaged file makes of reading it into one line that says what to do.
+
+    Raises:
+        InvalidDataError: the file at ``path`` is damaged.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError) as error:
+        raise InvalidDataError(
+            f"the study in {path} is damaged ({type(error).__name__}): remove the file, and the study starts again"
+        ) from error
 
 
 def _cut_torn_line(path: Path) -> None:

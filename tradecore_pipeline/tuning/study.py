@@ -3,55 +3,63 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from tradecore_pipeline.domain.errors import InvalidDataError
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.features.month import frame_digest
-from tradecore_pipeline.features.tuned import (
-    DEFAULT_PARAMETERS,
-    PARAMETER_RANGES,
-    IndicatorParameters,
-    tuned_warm_up_bars,
-)
-from tradecore_pipeline.tuning.objective import Objective
+from tradecore_pipeline.features.prices import Sources
+from tradecore_pipeline.features.tuned import DEFAULT_PARAMETERS, IndicatorParameters, tuned_warm_up_bars
+from tradecore_pipeline.features.tuned_indicators import Indicator
+from tradecore_pipeline.tuning.importance import importances
+from tradecore_pipeline.tuning.inputs import Inputs
+from tradecore_pipeline.tuning.objective import DEFAULT_OBJECTIVE, Objective
+from tradecore_pipeline.tuning.plan import StudyPlan, TuningResult
+from tradecore_pipeline.validation.scoreboard import hac_lags, standard_error
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.trial import FrozenTrial
 
-_OBJECTIVE = "ridge-log-absolute-return-1"
-"""Part of the study's identity: a changed objective starts new studies."""
+_VERSION = "ridge-2"
+"""Part of the study's identity: a changed way of judging starts new studies."""
 _INPUTS = ["open", "high", "low", "close", "volume", "realized_variance"]
+_ONE_DAY = timedelta(days=1)
+"""How far before the first bar a settlement or snapshot may stand."""
 
 
-@dataclass(frozen=True, slots=True)
-class TuningResult:
-    """What a finished study found."""
+def tune_lengths(sources: Sources, plan: StudyPlan, *, study_path: Path, study_name: str) -> TuningResult:
+    """The best of ``plan.trials`` choices of lengths for the bars from ``plan.start`` to ``plan.end``.
 
-    parameters: IndicatorParameters
-    value: float
-    """Mean squared out-of-fold error of log |next return|."""
-    default_value: float
-    """The same, of the default lengths."""
-    trials: int
-    best_trial: int
-    """Its place among the completed trials; 0 is the defaults."""
-    trial_values: tuple[float, ...]
-    """Of every completed trial, in order."""
-    study_name: str
-    """The name that was given and the digest of data, folds, seed and ranges."""
+    Bars reach back ``tuned_warm_up_bars`` bar lengths (and a week, for the HAR terms) before ``plan.start``. Lengths of
+    indicators without a source (funding of spot) keep their default. The study is kept in ``study_path`` under a name
+    that holds the digest of everything that decides its outcome: completed trials are counted and only the rest are
+    run, after a kill too, and the outcome is the same as that of an unbroken run. The defaults are the first trial.
 
-    def to_document(self) -> dict[str, object]:
-        """The result as JSON values, lengths under ``parameters``."""
-        document: dict[str, object] = asdict(self)
-        document["trial_values"] = list(self.trial_values)
-        return document
+    Trials are told one after the other and none is pruned: each depends on all before it, whatever the timing.
+
+    Raises:
+        InvalidDataError: a bar closes after ``plan.end``, or the study's file is damaged.
+        NotEnoughHistoryError: too few bars have a full warm-up.
+    """
+    _refuse_later_bars(sources, plan.end)
+    sources = _within_reach(sources, plan)
+    inputs = Inputs(sources, start=plan.start)
+    objective = Objective(inputs, name=plan.objective, folds=plan.folds, purge_bars=plan.purge_bars)
+    name = f"{study_name}-{_digest(sources, inputs.indicators, plan)}"
+    study = _open_study(study_path, name)
+    completed = _completed(study)
+    _refuse_torn_trials(completed, inputs.indicators, study_path)
+    while len(completed) < plan.trials:
+        trial = _ask(study, inputs.indicators, seed=plan.seed, completed=len(completed))
+        study.tell(trial, objective(_suggest(trial, inputs.indicators)))
+        completed = _completed(study)
+    return _result(completed[: plan.trials], objective, name, lags=hac_lags(sources.timeframe))
 
 
 def run_study(
@@ -66,55 +74,57 @@ def run_study(
     folds: int,
     purge_bars: int,
 ) -> TuningResult:
-    """The best of ``trials`` choices of indicator lengths for the bars that open at or after ``start``.
-
-    ``bars`` end with the training window and reach back ``tuned_warm_up_bars`` bar lengths (and a week, for the HAR
-    terms) before ``start``. The study is kept in ``study_path`` under a name that holds the digest of everything that
-    decides its outcome: completed trials are counted and only the rest are run, after a kill too, and the outcome is
-    the same as that of an unbroken run. The defaults are the first trial.
-
-    Raises:
-        NotEnoughHistoryError: too few bars have a full warm-up.
-    """
-    bars = _within_reach(bars, start, timeframe)
-    objective = Objective(bars, start=start, timeframe=timeframe, folds=folds, purge_bars=purge_bars)
-    facts = {
-        "seed": seed,
-        "start": start.isoformat(),
-        "timeframe": str(timeframe),
-        "folds": folds,
-        "purge_bars": purge_bars,
-    }
-    name = f"{study_name}-{_digest(bars, facts)}"
-    study = _open_study(study_path, name)
-    completed = _completed(study)
-    while len(completed) < trials:
-        trial = _ask(study, seed=seed, completed=len(completed))
-        parameters = _suggest(trial)
-        study.tell(trial, objective(parameters))
-        completed = _completed(study)
-    return _result(completed[:trials], name)
+    """``tune_lengths`` of bars alone up to their last one, by the default objective."""
+    end = bars.index[-1].to_pydatetime() + timeframe.duration
+    plan = StudyPlan(start, end, DEFAULT_OBJECTIVE, trials, seed, folds, purge_bars)
+    return tune_lengths(Sources(bars, None, None, timeframe), plan, study_path=study_path, study_name=study_name)
 
 
-def _within_reach(bars: pd.DataFrame, start: datetime, timeframe: Timeframe) -> pd.DataFrame:
-    """Without history that nothing reads, so that the digest does not depend on how much of it was given."""
+def _refuse_later_bars(sources: Sources, end: datetime) -> None:
+    last = sources.bars.index[-1].to_pydatetime() + sources.timeframe.duration
+    if last > end:
+        raise InvalidDataError(
+            f"a bar that closes at {last:%Y-%m-%d %H:%M} cannot be used to tune for what begins at "
+            f"{end:%Y-%m-%d %H:%M}: give the study the bars of its training window only"
+        )
+
+
+def _within_reach(sources: Sources, plan: StudyPlan) -> Sources:
+    """Without rows that nothing reads, so that the digest does not depend on how many of them were given."""
+    timeframe = sources.timeframe
     reach = max(tuned_warm_up_bars(), 7 * timeframe.bars_per_day) * timeframe.duration
-    return bars.loc[np.asarray(bars.index >= start - reach), _INPUTS]
+    bars = sources.bars.loc[np.asarray(sources.bars.index >= plan.start - reach), _INPUTS]
+    first = bars.index[0] - _ONE_DAY
+    last = bars.index[-1] + timeframe.duration
+
+    def cut(rows: pd.DataFrame | None, name: str) -> pd.DataFrame | None:
+        return None if rows is None else rows.loc[np.asarray((rows.index >= first) & (rows.index < last)), [name]]
+
+    funding, interest = cut(sources.funding, "funding_rate"), cut(sources.open_interest, "open_interest_base")
+    return Sources(bars, funding, interest, timeframe)
 
 
-def _digest(bars: pd.DataFrame, facts: Mapping[str, object]) -> str:
-    identity = {"bars": frame_digest(bars), "objective": _OBJECTIVE, "ranges": PARAMETER_RANGES, **facts}
-    identity["defaults"] = DEFAULT_PARAMETERS.to_dict()
+def _digest(sources: Sources, indicators: tuple[Indicator, ...], plan: StudyPlan) -> str:
+    frames = (sources.bars, sources.funding, sources.open_interest)
+    identity: Mapping[str, object] = {
+        "data": [None if frame is None or frame.empty else frame_digest(frame) for frame in frames],
+        "timeframe": str(sources.timeframe),
+        "version": _VERSION,
+        "indicators": [(one.parameter, one.shortest, one.longest, one.default) for one in indicators],
+        **plan.facts(),
+    }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _open_study(path: Path, name: str) -> "Study":
     import optuna  # noqa: PLC0415 (definitions must load without it)
 
-    from tradecore_pipeline.tuning.journal import open_journal  # noqa: PLC0415 (imports optuna)
+    from tradecore_pipeline.tuning.journal import open_journal, readable  # noqa: PLC0415 (imports optuna)
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.create_study(storage=open_journal(path), study_name=name, direction="minimize", load_if_exists=True)
+    with readable(path):
+        storage = open_journal(path)
+        return optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
 
 
 def _completed(study: "Study") -> "list[FrozenTrial]":
@@ -123,7 +133,17 @@ def _completed(study: "Study") -> "list[FrozenTrial]":
     return sorted(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)), key=lambda trial: trial.number)
 
 
-def _ask(study: "Study", *, seed: int, completed: int) -> "Trial":
+def _refuse_torn_trials(completed: "list[FrozenTrial]", indicators: tuple[Indicator, ...], path: Path) -> None:
+    wanted = {one.parameter for one in indicators}
+    for trial in completed:
+        if lost := sorted(wanted - set(trial.params)):
+            raise InvalidDataError(
+                f"the study in {path} is damaged (trial {trial.number} has no {', '.join(lost)}): remove the file, and "
+                "the study starts again"
+            )
+
+
+def _ask(study: "Study", indicators: tuple[Indicator, ...], *, seed: int, completed: int) -> "Trial":
     """A trial that depends on the completed ones and the seed only, whatever was killed on the way."""
     from optuna.samplers import TPESampler  # noqa: PLC0415 (definitions must load without it)
     from optuna.trial import TrialState  # noqa: PLC0415 (definitions must load without it)
@@ -132,24 +152,35 @@ def _ask(study: "Study", *, seed: int, completed: int) -> "Trial":
     # Without the constant liar, trials that a killed process left running do not count.
     study.sampler = TPESampler(seed=int(state), constant_liar=False)
     if completed == 0 and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        study.enqueue_trial(DEFAULT_PARAMETERS.to_dict())
+        study.enqueue_trial({one.parameter: one.default for one in indicators})
     return study.ask()
 
 
-def _suggest(trial: "Trial") -> IndicatorParameters:
-    lengths = {name: trial.suggest_int(name, low, high) for name, (low, high) in PARAMETER_RANGES.items()}
-    return IndicatorParameters.from_dict(lengths)
+def _suggest(trial: "Trial", indicators: tuple[Indicator, ...]) -> IndicatorParameters:
+    return _parameters(
+        {one.parameter: trial.suggest_int(one.parameter, one.shortest, one.longest) for one in indicators}
+    )
 
 
-def _result(completed: "list[FrozenTrial]", name: str) -> TuningResult:
+def _parameters(chosen: Mapping[str, int]) -> IndicatorParameters:
+    return IndicatorParameters.from_dict(DEFAULT_PARAMETERS.to_dict() | dict(chosen))
+
+
+def _result(completed: "list[FrozenTrial]", objective: Objective, name: str, *, lags: int) -> TuningResult:
     values = tuple(float(trial.value) for trial in completed if trial.value is not None)
     best = int(np.argmin(values))
+    parameters = _parameters(completed[best].params)
+    gains = objective.errors(DEFAULT_PARAMETERS) - objective.errors(parameters)
+    error = standard_error(gains, lags=lags)
     return TuningResult(
-        parameters=IndicatorParameters.from_dict(completed[best].params),
+        parameters=parameters,
+        objective=objective.name,
         value=values[best],
         default_value=values[0],
+        gain_t=float(gains.mean()) / error if error > 0 else None,
         trials=len(values),
         best_trial=best,
         trial_values=values,
+        importances=importances(completed),
         study_name=name,
     )

@@ -1,10 +1,15 @@
-"""Look-ahead caught by experiment: what was known at t must not change when its future is removed or scrambled."""
+"""Look-ahead caught by assertion, for tests: what was known at t must not change without its future, or with another.
+
+The detector for a whole configuration, by moments and names of columns, is ``lookahead``.
+"""
 
 from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from tradecore_pipeline.validation.differences import first_changes, scrambled
 
 Rowwise = Callable[[pd.DataFrame], pd.DataFrame | pd.Series | NDArray[np.float64]]
 """Something that gives one row of results per row of its input, in order."""
@@ -20,11 +25,11 @@ def assert_causal(function: Rowwise, frame: pd.DataFrame, cuts: Iterable[int], *
         tolerance: largest absolute difference allowed; 0 for bit-identical.
 
     Raises:
-        AssertionError: a row knew of its future; the message names the cut and the row.
+        AssertionError: a row knew of its future; the message names the cut, the column and the row.
     """
     whole = _values(function, frame)
     for cut in cuts:
-        _compare(whole[:cut], _values(function, frame.iloc[:cut]), cut, "removed", tolerance)
+        _compare(whole.iloc[:cut], _values(function, frame.iloc[:cut]), cut, "removed", tolerance)
 
 
 def assert_future_does_not_matter(
@@ -42,27 +47,28 @@ def assert_future_does_not_matter(
         tolerance: largest absolute difference allowed; 0 for bit-identical.
 
     Raises:
-        AssertionError: a row knew of its future; the message names the cut and the row.
+        AssertionError: a row knew of its future; the message names the cut, the column and the row.
     """
     whole = _values(function, frame)
     random = np.random.default_rng(seed)
     for cut in cuts:
-        values = frame.to_numpy(dtype=np.float64).copy()
-        order = random.permutation(len(frame) - cut)
-        values[cut:] = values[cut:][order] * random.uniform(0.5, 2.0)
-        scrambled = pd.DataFrame(values, index=frame.index, columns=frame.columns)
-        _compare(whole[:cut], _values(function, scrambled)[:cut], cut, "scrambled", tolerance)
+        noise = _values(function, scrambled(frame, cut, random))
+        _compare(whole.iloc[:cut], noise.iloc[:cut], cut, "scrambled", tolerance)
 
 
-def _values(function: Rowwise, frame: pd.DataFrame) -> NDArray[np.float64]:
-    array = np.asarray(function(frame), dtype=np.float64)
-    if len(array) != len(frame):
-        raise AssertionError(f"one row per input row expected, got {len(array)} for {len(frame)}")
-    return array.reshape(len(array), -1)
+def _values(function: Rowwise, frame: pd.DataFrame) -> pd.DataFrame:
+    found = function(frame)
+    if len(found) != len(frame):
+        raise AssertionError(f"one row per input row expected, got {len(found)} for {len(frame)}")
+    names = list(map(str, found.columns)) if isinstance(found, pd.DataFrame) else None
+    array = np.asarray(found, dtype=np.float64)
+    return pd.DataFrame(array.reshape(len(array), -1), columns=names)
 
 
-def _compare(expected: NDArray[np.float64], got: NDArray[np.float64], cut: int, done: str, tolerance: float) -> None:
-    same = (np.abs(expected - got) <= tolerance) | (np.isnan(expected) & np.isnan(got)) | (expected == got)
-    wrong = np.flatnonzero(~same.all(axis=1))
-    if len(wrong):
-        raise AssertionError(f"row {wrong[0]} changed when the rows from {cut} on were {done}: it looked ahead")
+def _compare(expected: pd.DataFrame, got: pd.DataFrame, cut: int, done: str, tolerance: float) -> None:
+    changes = first_changes(expected, got, allowed=dict.fromkeys(map(str, expected.columns), tolerance))
+    if changes:
+        first = min(changes, key=lambda change: change.row)
+        raise AssertionError(
+            f"row {first.row} of column {first.column} changed when the rows from {cut} on were {done}: it looked ahead"
+        )

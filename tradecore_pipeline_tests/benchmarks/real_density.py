@@ -16,16 +16,18 @@ import pandas as pd
 from tradecore_pipeline.domain.errors import ModelFitError
 from tradecore_pipeline.domain.time import Timeframe, add_months, day_start, month_range
 from tradecore_pipeline.features.tuned import DEFAULT_PARAMETERS, tuned_features
+from tradecore_pipeline.models.bootstrap import block_length
 from tradecore_pipeline.models.density import StudentMixture
-from tradecore_pipeline.models.har import fit_har
 from tradecore_pipeline.models.inputs import SCALED_RETURN
 from tradecore_pipeline.models.lstm import forecast_inputs
 from tradecore_pipeline.models.lstm_training import fit_lstm
 from tradecore_pipeline.models.peers import PEER_FITS, ConstantT, Peer, PeerFit, fit_baseline, fit_garch_t
+from tradecore_pipeline.models.pool import NETWORK, pool_start, pooled
+from tradecore_pipeline.models.pool_members import SWITCHING as SWITCHING_MEMBER
+from tradecore_pipeline.models.pool_members import SWITCHING_LEAST_T, HarFamily, fit_har_family
 from tradecore_pipeline.models.regimes import RegimeModel, fit_regimes
 from tradecore_pipeline.models.returns import percent_returns
 from tradecore_pipeline.models.seasonality import SeasonalScale
-from tradecore_pipeline.models.switching_har import fit_switching_har
 from tradecore_pipeline.models.ticks import next_log_scores, price_tick
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.validation.scoreboard import ALL, common_rows, hac_lags, standings
@@ -38,8 +40,7 @@ HOUR, FIVE_MINUTES = Timeframe.parse("1h"), Timeframe.parse("5m")
 MONTHS = tuple(month_range(date(2022, 7, 1), date(2022, 12, 1)))
 REPORTED_FROM = date(2022, 8, 1)
 """The known figures are for 2022-08 to 2022-12; July is shown beside them."""
-BASELINE, POOL, HMM, SWITCHING = "t-HAR", "pool (LSTM)", "HMM", "switching HAR"
-SWITCHING_STATES = 2
+BASELINE, POOL, LSTM, HMM, SWITCHING = "t-HAR", "published pool", "LSTM alone", "HMM", "switching HAR"
 KNOWN = {
     "constant normal": -0.883,
     "constant t": -0.582,
@@ -115,28 +116,22 @@ def densities(
             continue
         states = model.filter(seen)
         found[name], filtered[name] = model.forecast(seen, states), states.frame
-    found[SWITCHING] = fit_switching_har(
-        window,
-        timeframe=timeframe,
-        seasonal=SeasonalScale.fit(window),
-        states=SWITCHING_STATES,
-        restarts=settings.hmm_restarts,
-        seed=settings.random_seed,
-    ).forecast(seen)
     if whole:
-        found[POOL] = pooled(window, seen, filtered[HMM], settings, timeframe)
+        found |= published(window, seen, filtered[HMM], settings, timeframe)
+    else:
+        found[POOL] = baseline_pool(window, seen, settings, timeframe)
     return found
 
 
-def pooled(
+def published(
     window: pd.DataFrame, seen: pd.DataFrame, regimes: pd.DataFrame, settings: Settings, timeframe: Timeframe
-) -> StudentMixture:
-    """The forecast as it is published: t-HAR pooled with the LSTM on default indicators."""
-    har = fit_har(window, timeframe=timeframe, seasonal=SeasonalScale.fit(window))
+) -> dict[str, StudentMixture]:
+    """The forecast as it is published, on default indicators, and its members beside t-HAR."""
+    family = fit_har_family(window, timeframe=timeframe, seed=settings.random_seed)
     tuned = tuned_features(seen, DEFAULT_PARAMETERS, timeframe=timeframe)
-    lstm = fit_lstm(
+    forecaster = fit_lstm(
         window,
-        har=har,
+        family=family,
         filtered=regimes.loc[window.index],
         features=tuned.loc[window.index],
         hidden=settings.lstm_hidden,
@@ -144,7 +139,27 @@ def pooled(
         seed=settings.random_seed,
         device="cpu",
     )
-    return lstm.forecast(seen, forecast_inputs(seen, har, filtered=regimes, features=tuned)).pooled
+    say(f"the LSTM's evidence: t {forecaster.start.evidence.get(NETWORK, float('nan')):.1f}")
+    found = forecaster.forecast(seen, forecast_inputs(seen, family.har, filtered=regimes, features=tuned))
+    return {POOL: found.pooled, LSTM: found.lstm} | _switching(family, seen)
+
+
+def baseline_pool(window: pd.DataFrame, seen: pd.DataFrame, settings: Settings, timeframe: Timeframe) -> StudentMixture:
+    """The published pool of a window where no network is trained: t-HAR and the switching HAR."""
+    family = fit_har_family(window, timeframe=timeframe, seed=settings.random_seed)
+    forecasts, first = family.held_out(window)
+    start = pool_start(
+        family.held_out_scores(forecasts, window, first),
+        least_t={SWITCHING_MEMBER: SWITCHING_LEAST_T},
+        lags=block_length(timeframe),
+    )
+    parts = family.whole.forecasts(seen)
+    return pooled(parts, family.whole.scores(parts, seen), start=start, since=len(window) - 1)[0]
+
+
+def _switching(family: HarFamily, seen: pd.DataFrame) -> dict[str, StudentMixture]:
+    model = family.whole.switching
+    return {} if model is None else {SWITCHING: model.forecast(seen)}
 
 
 def scores_of(

@@ -118,6 +118,19 @@ def test_instruments_tell_who_existed_when(four: Settings) -> None:
     assert "hyperliquid:BTC/USDC:USDC" in table.out
 
 
+def test_damaged_listings_are_put_aside_and_the_note_says_where(four: Settings) -> None:
+    tradecore(four, "instruments", "--exchange", "binance", "--json")
+    path = four.home / "lake" / "listings" / "exchange=binance.parquet"
+    path.write_bytes(b"PAR1")
+    assert "puts it aside" in tradecore(four, "instruments", "--exchange", "binance").err
+    refreshed = tradecore(four, "instruments", "--exchange", "binance", "--refresh", "--json")
+    assert refreshed.code == 0, refreshed.err
+    assert f"put aside as {path}.damaged-1: what only they knew of delisted instruments" in refreshed.err
+    again = tradecore(four, "instruments", "--exchange", "binance", "--refresh", "--json")
+    assert "put aside" not in again.err
+    assert again.json == refreshed.json
+
+
 def test_coverage_is_drawn_as_one_page(chain: Chain, tmp_path: Path) -> None:
     page = tmp_path / "coverage.html"
     outcome = tradecore(chain.settings, "coverage", "--out", str(page), "--json")

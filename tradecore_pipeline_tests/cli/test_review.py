@@ -5,7 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from tradecore_pipeline_tests.chain import BTC, Chain, lake_files, small_settings, tradecore
+from tradecore_pipeline.defs.feature_days import FEATURES
+from tradecore_pipeline.domain.time import day_range, day_start
+from tradecore_pipeline_tests.chain import (
+    BTC,
+    FEBRUARY,
+    HOUR,
+    ONE_DAY,
+    START,
+    Chain,
+    copy_home,
+    lake_files,
+    set_variables,
+    small_settings,
+    tradecore,
+)
 
 NAME = str(BTC)
 HOURLY = ("--timeframe", "1h")
@@ -60,6 +74,19 @@ def test_a_month_with_too_little_history_is_one_line_that_says_what_to_do(chain:
     assert outcome.code == 1
     assert outcome.err.count("\n") == 1
     assert "backfill from" in outcome.err
+
+
+def test_a_feature_that_never_changes_is_named(chain: Chain, tmp_path: Path) -> None:
+    settings = copy_home(chain, tmp_path / "home")
+    lake = Chain(settings, {}).adapters.lake
+    for day in day_range(START, FEBRUARY - ONE_DAY):
+        rows = lake.read(FEATURES, BTC, day_start(day), day_start(day + ONE_DAY), timeframe=HOUR)
+        lake.publish(FEATURES, BTC, day, rows.assign(rsi_14=50.0), timeframe=HOUR)
+    chosen = {"TRADECORE_HMM_EMISSION": "student_t", "TRADECORE_HMM_FEATURES": "scaled_return,rsi_14"}
+    with set_variables(chosen):
+        outcome = tradecore(settings, "review-states", NAME, *HOURLY, "--month", "2025-02", "--states", "2")
+    assert outcome.code == 1
+    assert "feature rsi_14 is 50 in the whole training window" in outcome.err
 
 
 def test_a_home_without_bars_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:

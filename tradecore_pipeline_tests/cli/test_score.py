@@ -98,6 +98,23 @@ def test_a_peer_that_does_not_converge_keeps_its_parameters_and_a_note_says_so(c
     assert found.scores["GARCH-t"].loc[day_start(MARCH) :].notna().any()
 
 
+def test_a_peer_that_cannot_be_fitted_in_the_first_month_is_left_out_with_a_note(chain: Chain) -> None:
+    fits, calls = dict(peers.PEER_FITS), []
+
+    def fails_at_first(bars: pd.DataFrame, timeframe: Timeframe) -> peers.Peer:
+        calls.append(len(bars))
+        if len(calls) == 1:
+            raise ModelFitError("GARCH did not converge")
+        return fits["GARCH-t"](bars, timeframe)
+
+    with mock.patch.object(peers, "PEER_FITS", fits | {"GARCH-t": fails_at_first}):
+        found = score_models(
+            chain.adapters.lake, published(chain), wanted(chain), recall=no_models, done=lambda _: None
+        )
+    assert set(found.scores.columns) == MODELS - {HMM, "GARCH-t"}
+    assert found.notes[-2].startswith("GARCH-t is left out: it could not be fitted in the first month, 2025-02 (GARCH")
+
+
 def test_refusals_are_one_line_that_says_what_to_do(chain: Chain, tmp_path: Path) -> None:
     def error(settings: object, *more: str) -> str:
         outcome = tradecore(settings, "score", NAME, "--timeframe", "1h", *more)  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """The nightly repair over a simulated exchange: what it asks for again, and what it leaves alone."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import requests
 
 from tradecore_pipeline.cli.session import Session
 from tradecore_pipeline.cli.work import ingest
+from tradecore_pipeline.defs import repair as repair_module
 from tradecore_pipeline.defs.automation import oldest_incomplete_day
 from tradecore_pipeline.defs.ingestion import days_to_repair, verify_days
 from tradecore_pipeline.defs.launch import run_job
-from tradecore_pipeline.defs.repair import JOB, run_config
-from tradecore_pipeline.domain.errors import TradecoreError
+from tradecore_pipeline.defs.repair import JOB, repaired, run_config
+from tradecore_pipeline.defs.resources import Adapters
+from tradecore_pipeline.domain.errors import InvalidDataError, SourceError, SourceUnavailableError, TradecoreError
 from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES
 from tradecore_pipeline.domain.time import day_range
 from tradecore_pipeline.settings import Settings
@@ -186,3 +189,34 @@ def test_an_exchange_that_is_down_stops_the_repair_with_its_name(tmp_path: Path)
         settings = stored_week(tmp_path, url)
     with pytest.raises(TradecoreError, match=r"cannot reach 127\.0\.0\.1"):
         repair(settings, NOW + ONE_DAY)
+
+
+@pytest.mark.parametrize(
+    ("errors", "kind"),
+    [
+        (
+            (SourceUnavailableError("no listings"), InvalidDataError("bad bars"), InvalidDataError("bad bars")),
+            SourceError,
+        ),
+        ((InvalidDataError("bad bars"), InvalidDataError("bad rates")), InvalidDataError),
+    ],
+)
+def test_everything_that_failed_is_named_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, errors: tuple[SourceError, ...], kind: type[SourceError]
+) -> None:
+    failures = iter(errors)
+
+    def fails(*_: object, **__: object) -> Iterator[dg.AssetMaterialization]:
+        yield dg.AssetMaterialization("stored")
+        if error := next(failures, None):
+            raise error
+
+    for step in ("_refreshed", "_repaired_days"):
+        monkeypatch.setattr(repair_module, step, fails)
+    adapters = Adapters(small_settings(tmp_path, "http://127.0.0.1:9"))
+    done: list[dg.AssetMaterialization] = []
+    with pytest.raises(SourceError) as caught:
+        done.extend(repaired(adapters, BTC, launch="test"))
+    assert type(caught.value) is kind
+    assert str(caught.value) == "; ".join(dict.fromkeys(str(error) for error in errors))
+    assert len(done) > len(errors)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tradecore_pipeline.domain.errors import SourceError, SourceUnavailableError
-from tradecore_pipeline.exchanges.http import Endpoint, HttpClient, probe
+from tradecore_pipeline.exchanges.http import Endpoint, HttpClient, _date, probe
 from tradecore_pipeline.exchanges.once import Once
 from tradecore_pipeline.exchanges.prefetch import prefetch
 from tradecore_pipeline.exchanges.retry import Retriable, Retrier
@@ -71,6 +71,19 @@ def test_a_reply_is_dated_by_its_host_and_one_out_of_a_cache_by_its_age(fake: Fa
     assert old.date is not None
     assert abs(datetime.now(UTC) - fresh.date) < timedelta(minutes=1)
     assert timedelta(hours=1, minutes=59) < old.date - fresh.date < timedelta(hours=2, minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("date", "age"),
+    [
+        ("Fri, 31 Dec 9999 23:59:59 GMT", "99"),
+        ("Fri, 31 Dec 9999 23:59:59 -0100", None),
+        ("soon", "99"),
+        (None, "99"),
+    ],
+)
+def test_a_date_that_leads_out_of_the_calendar_is_no_date(date: str | None, age: str | None) -> None:
+    assert _date(date, age=age) is None
 
 
 def test_a_missing_page_is_none_and_the_market_header_is_read(fake: FakeBinance) -> None:

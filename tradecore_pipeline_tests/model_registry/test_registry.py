@@ -10,15 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tradecore_pipeline.domain.errors import RegistryError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.features.tuned import DEFAULT_PARAMETERS, TUNED_NAMES
-from tradecore_pipeline.model_registry import LoggedModel, ModelRegistry
-from tradecore_pipeline.model_registry.registry import CHAMPION, model_name, month_alias
-from tradecore_pipeline.models import har, lstm, regimes, seasonality
+from tradecore_pipeline.model_registry import LoggedModel, ModelRegistry, Verdict
+from tradecore_pipeline.model_registry.registry import CHALLENGER, CHAMPION, model_name
+from tradecore_pipeline.model_registry.runs import month_alias
+from tradecore_pipeline.models import har, lstm, pool, pool_members, regimes, seasonality
 
 HOUR = Timeframe.parse("1h")
-MAY, JUNE = date(2022, 5, 1), date(2022, 6, 1)
+MAY, JUNE, JULY = date(2022, 5, 1), date(2022, 6, 1), date(2022, 7, 1)
 PICKLES = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".cloudpickle"}
 Fit = Callable[..., LoggedModel]
 
@@ -53,6 +55,8 @@ def fit(registry: ModelRegistry, instrument: Instrument) -> Fit:
             "config": {"parameters": DEFAULT_PARAMETERS.to_dict()},
             "tags": {"dagster.run_id": "abc"},
             "figures": {"study.html": b"<p>study</p>"},
+            "example": _bars(200),
+            "verdict": Verdict(champion=True, evidence="no rival"),
         }
         return registry.log_fit(instrument=instrument, timeframe=HOUR, month=month, **facts | changes)
 
@@ -145,8 +149,9 @@ def test_an_array_of_python_objects_is_refused_and_the_run_marked_as_failed(
     with pytest.raises(TypeError, match="Python objects"):
         fit(arrays={"names": np.array([{}], dtype=object)})
     assert registry.load("indicator_params", instrument, timeframe=HOUR, month=MAY) is None
-    experiment = registry._client.get_experiment_by_name("tradecore/indicator_params/1h")
-    runs = registry._client.search_runs([experiment.experiment_id], f"tags.`tradecore.instrument` = '{instrument}'")
+    experiment = registry._client.get_experiment_by_name("tradecore/1h")
+    own = f"tags.`tradecore.instrument` = '{instrument}' AND tags.`tradecore.kind` = 'indicator_params'"
+    runs = registry._client.search_runs([experiment.experiment_id], own)
     assert [run.info.status for run in runs] == ["FAILED"]
 
 
@@ -169,6 +174,66 @@ def test_retraining_moves_the_alias_and_the_champion_is_the_newest_month(
     loaded = registry.load("indicator_params", instrument, timeframe=HOUR, month=MAY)
     assert loaded is not None
     assert loaded.arrays["values"].tolist() == [9.0]
+
+
+def test_a_months_fits_are_nested_under_one_run_that_shows_their_metrics(fit: Fit, registry: ModelRegistry) -> None:
+    one, two, june = fit(), fit(kind="har", metrics={"df": 4.0}), fit(JUNE)
+    parents = [registry._client.get_run(fitted.run_id).data.tags["mlflow.parentRunId"] for fitted in (one, two, june)]
+    assert parents[0] == parents[1] != parents[2]
+    month = registry._client.get_run(parents[0])
+    assert month.info.status == "FINISHED"
+    assert month.data.metrics == {"indicator_params/error": 1.25, "har/df": 4.0}
+    assert registry._client.get_run(one.run_id).info.experiment_id == month.info.experiment_id
+
+
+def test_a_challenger_becomes_champion_by_its_evidence_only(fit: Fit, registry: ModelRegistry) -> None:
+    unproven, proven = Verdict(champion=False, evidence="no score yet"), Verdict(champion=True, evidence="t 2.6")
+
+    def roles() -> dict[str, int]:
+        aliases = registry._client.get_registered_model(may.name).aliases
+        return {role: int(aliases[role]) for role in (CHAMPION, CHALLENGER) if role in aliases}
+
+    may = fit(MAY, verdict=unproven)
+    assert roles() == {CHALLENGER: 1}
+    assert registry._client.get_model_version(may.name, "1").description == "no score yet"
+    fit(JUNE, verdict=proven)
+    assert roles() == {CHAMPION: 2}
+    fit(JULY, verdict=unproven)
+    assert roles() == {CHAMPION: 2, CHALLENGER: 3}
+    fit(MAY, arrays={"values": np.array([2.0])}, verdict=proven)
+    assert roles() == {CHAMPION: 2, CHALLENGER: 3}
+    fit(JULY, verdict=proven)
+    assert roles() == {CHAMPION: 3}
+    assert registry._client.get_model_version(may.name, "3").description == "t 2.6"
+
+
+def test_a_version_shows_what_it_predicts_on(fit: Fit, registry: ModelRegistry) -> None:
+    model = _loaded(registry, f"models:/{fit().name}@{CHAMPION}")
+    assert len(model.predict(model.input_example)) == 200
+    bare = _loaded(registry, f"models:/{fit(JUNE, example=_bars(200).drop(columns='volume')).name}@{CHAMPION}")
+    assert bare.input_example is None
+
+
+def test_a_server_that_is_down_loses_the_fit_and_says_which(tmp_path: Path) -> None:
+    down = ModelRegistry(f"sqlite:///{tmp_path / 'mlflow.db'}", artifact_root=tmp_path / "mlartifacts")
+    facts: dict[str, Any] = {
+        "kind": "har", "instrument": Instrument("binance", "BTC/USDT:USDT"), "timeframe": HOUR, "month": MAY,
+        "parameters": {}, "metrics": {}, "series": {}, "arrays": {}, "tensors": None, "config": {}, "tags": {},
+        "figures": {}, "example": None, "verdict": Verdict(champion=True, evidence=""),
+    }  # fmt: skip
+    client = down._client
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 (only after the registry has set its environment)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise MlflowException("connection refused\nand a page of retries")
+
+    client.log_artifacts = client.set_terminated = refuse
+    with pytest.raises(
+        RegistryError, match=r"the fitted har model of binance:BTC/USDT:USDT 1h 2022-05 is lost"
+    ) as told:
+        down.log_fit(**facts)
+    assert "\n" not in str(told.value)
+    assert list(client.search_registered_models()) == []
 
 
 def test_a_month_without_a_fit_has_no_model(registry: ModelRegistry, instrument: Instrument, fit: Fit) -> None:
@@ -229,7 +294,7 @@ from datetime import date
 import numpy as np
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.time import Timeframe
-from tradecore_pipeline.model_registry import ModelRegistry
+from tradecore_pipeline.model_registry import ModelRegistry, Verdict
 home = Path(sys.argv[1])
 registry = ModelRegistry(f"sqlite:///{home / 'mlflow.db'}", artifact_root=home / "mlartifacts")
 for month in range(1, 7):
@@ -237,7 +302,7 @@ for month in range(1, 7):
         kind="har", instrument=Instrument("bybit", "RACE/USDT:USDT"), timeframe=Timeframe("4h"),
         month=date(2023, month, 1), parameters={"a": 1}, metrics={"m": 1.0}, series={"s": [1.0] * 50},
         arrays={"x": np.array([float(sys.argv[2]), month])}, tensors=None, config={"n": sys.argv[2]}, tags={},
-        figures={},
+        figures={}, example=None, verdict=Verdict(champion=True, evidence=""),
     )
 """
 
@@ -260,22 +325,44 @@ def test_two_processes_log_at_once_and_nothing_is_lost(registry: ModelRegistry, 
 
 def test_a_network_predicts_from_bars_and_its_other_inputs(fit: Fit, registry: ModelRegistry) -> None:
     bars = _bars()
-    fitted_har = har.fit_har(bars, timeframe=HOUR, seasonal=seasonality.SeasonalScale.fit(bars))
+    family = pool_members.fit_har_family(bars, timeframe=HOUR, seed=7)
     state = pd.DataFrame({"state_0": np.linspace(0, 1, len(bars))}, index=bars.index)
-    inputs = lstm.forecast_inputs(bars, fitted_har, filtered=state, features=None)
+    inputs = lstm.forecast_inputs(bars, family.har, filtered=state, features=None)
     network = lstm.Ensemble([lstm.CorrectionNetwork(inputs.shape[1], 4, 0.0)])
     fitted = lstm.LstmForecaster(
-        har=fitted_har,
-        columns=tuple(inputs.columns),
-        centre=np.zeros(inputs.shape[1]),
-        spread=np.ones(inputs.shape[1]),
-        hidden=4,
-        members=1,
-        weights={name: tensor.numpy() for name, tensor in network.state_dict().items()},
-        pool_weight=0.5,
+        family=family,
+        corrector=lstm.Corrector(
+            columns=tuple(inputs.columns),
+            centre=np.zeros(inputs.shape[1]),
+            spread=np.ones(inputs.shape[1]),
+            hidden=4,
+            members=1,
+            weights={name: tensor.numpy() for name, tensor in network.state_dict().items()},
+        ),
+        start=pool.PoolStart({pool.BASELINE: 0.0, pool.NETWORK: 0.5}, {}),
         report={},
     )
     logged = fit(kind="lstm", arrays=fitted.to_arrays(), tensors=fitted.weights, config=fitted.config())
     predicted = _loaded(registry, f"models:/{logged.name}@{CHAMPION}").predict(bars.join(state))
     expected = fitted.forecast(bars, inputs).pooled
     np.testing.assert_allclose(predicted["forecast_volatility"], expected.volatility / 100, rtol=1e-12)
+
+
+@pytest.mark.parametrize("damage", ["other", "torn", "gone"])
+def test_a_model_whose_files_are_not_what_was_fitted_is_refused_and_fitted_anew(
+    fit: Fit, registry: ModelRegistry, instrument: Instrument, damage: str
+) -> None:
+    logged = fit()
+    run = registry._client.get_run(logged.run_id)
+    arrays = Path(run.info.artifact_uri.removeprefix("file://")) / "model/artifacts/stored/arrays.npz"
+    if damage == "other":
+        np.savez(arrays, x=np.zeros(3))
+    elif damage == "torn":
+        arrays.write_bytes(arrays.read_bytes()[:40])
+    else:
+        arrays.unlink()
+    with pytest.raises(RegistryError, match=r"is damaged.*`tradecore train .* --from 2022-05 --to 2022-05` fits"):
+        registry.load("indicator_params", instrument, timeframe=HOUR, month=MAY)
+    again = fit()
+    assert again.version == logged.version + 1
+    assert registry.load("indicator_params", instrument, timeframe=HOUR, month=MAY) is not None

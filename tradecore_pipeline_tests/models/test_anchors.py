@@ -1,13 +1,13 @@
-from datetime import date
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tradecore_pipeline.domain.errors import ModelFitError, NotEnoughHistoryError
+from tradecore_pipeline.domain.errors import ModelFitError
 from tradecore_pipeline.domain.time import Timeframe
+from tradecore_pipeline.models import gaussian_hmm, return_variance
 from tradecore_pipeline.models.alignment import relabelled_share
-from tradecore_pipeline.models.anchors import anchor_window_end, fit_anchor
+from tradecore_pipeline.models.anchors import fit_anchor
 from tradecore_pipeline.models.regimes import RegimeModel, fit_regimes
 from tradecore_pipeline_tests.models.markets import SimulatedMarket, simulate
 
@@ -21,6 +21,7 @@ CHOICES: dict[str, Any] = {
     "carry_bars": (1, 3),
     "seed": 7,
 }
+BOTH = ("scaled_return", "log_realized_variance")
 
 
 @pytest.fixture(scope="module")
@@ -31,19 +32,6 @@ def long_market() -> SimulatedMarket:
 @pytest.fixture(scope="module")
 def anchor(long_market: SimulatedMarket) -> RegimeModel:
     return fit_anchor(long_market.bars.iloc[:2500], **CHOICES)
-
-
-def test_the_anchor_is_januarys_where_there_was_history_and_else_the_first_possible() -> None:
-    assert anchor_window_end(date(2022, 9, 14), date(2020, 3, 1)) == date(2022, 1, 1)
-    assert anchor_window_end(date(2022, 9, 1), date(2022, 7, 1)) == date(2022, 7, 1)
-    assert anchor_window_end(date(2022, 7, 31), date(2022, 7, 1)) == date(2022, 7, 1)
-    with pytest.raises(NotEnoughHistoryError, match="2022-07 or later"):
-        anchor_window_end(date(2022, 6, 1), date(2022, 7, 1))
-
-
-@pytest.mark.parametrize("month", [date(2021, m, 1) for m in range(1, 13)])
-def test_an_anchor_never_comes_after_its_month(month: date) -> None:
-    assert anchor_window_end(month, date(2021, 1, 1)) <= month
 
 
 def test_a_month_fitted_alone_is_the_month_fitted_in_a_chain(long_market: SimulatedMarket, anchor: RegimeModel) -> None:
@@ -89,9 +77,59 @@ def test_an_anchor_of_other_settings_is_refused(
 
 @pytest.mark.parametrize("emission", ["student_t", "gaussian"])
 def test_families_of_features_go_on_from_an_anchor_too(long_market: SimulatedMarket, emission: str) -> None:
-    choices = {**CHOICES, "emission": emission, "features": ("scaled_return", "log_realized_variance")}
+    choices: dict[str, Any] = {**CHOICES, "emission": emission, "features": BOTH}
     first = fit_anchor(long_market.bars.iloc[:2500], **choices)
     again = fit_regimes(long_market.bars.iloc[:2500], anchor=first, **choices)
     assert again.anchored
     assert again.log_likelihood == pytest.approx(first.log_likelihood, abs=1e-3)
     assert relabelled_share(first, again, long_market.bars) < 0.01
+
+
+@pytest.mark.parametrize("emission", ["student_t", "gaussian"])
+def test_fresh_starts_gain_nothing_on_a_market_that_stayed_as_it_was(emission: str) -> None:
+    # Its tails are such that a Gaussian fit clips three bars.
+    bars = simulate(3200, scales=(0.4, 0.7, 1.3), stay=0.985, df=2.5, seed=3, frequency="1h", minutes=60).bars
+    choices: dict[str, Any] = {**CHOICES, "emission": emission, "features": BOTH}
+    first = fit_anchor(bars.iloc[:2500], **choices)
+    later = fit_regimes(bars.iloc[700:], anchor=first, **choices)
+    assert later.anchored
+    assert abs(later.cold_gain) < 1
+
+
+def test_one_80_sigma_bar_takes_no_state_of_an_anchored_gaussian_fit(long_market: SimulatedMarket) -> None:
+    choices: dict[str, Any] = {**CHOICES, "emission": "gaussian", "features": BOTH}
+    window = long_market.bars.iloc[700:3200]
+    first = fit_anchor(long_market.bars.iloc[:2500], **choices)
+    clean = fit_regimes(window, anchor=first, **choices)
+    jumped = window.copy()
+    prices = ["open", "high", "low", "close"]
+    jumped.loc[jumped.index[1500] :, prices] *= np.exp(80 * long_market.returns.std() / 100)
+    jumped.loc[jumped.index[1500], "realized_variance"] = (80 * long_market.returns.std() / 100) ** 2
+    found = fit_regimes(jumped, anchor=first, **choices)
+    assert found.anchored
+    assert relabelled_share(clean, found, long_market.bars) < 0.03
+    own, other = (np.einsum("kii->ki", model.emission.to_arrays()["covars"]) for model in (found, clean))
+    np.testing.assert_allclose(own, other, rtol=0.4)
+    assert abs(found.cold_gain) < 1
+
+
+def test_a_covariance_that_an_anchor_leads_to_is_held_to_the_same_condition(
+    long_market: SimulatedMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices: dict[str, Any] = {**CHOICES, "emission": "gaussian", "features": BOTH}
+    first = fit_anchor(long_market.bars.iloc[:2500], **choices)
+    monkeypatch.setattr(gaussian_hmm, "MAXIMUM_CONDITION", 1.0)
+    with pytest.raises(ModelFitError, match="condition number"):
+        fit_regimes(long_market.bars.iloc[700:3200], anchor=first, **choices)
+
+
+def test_a_diagnostic_that_fails_costs_no_anchored_fit(
+    long_market: SimulatedMarket, anchor: RegimeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise ModelFitError("no start survived its first iterations")
+
+    monkeypatch.setattr(return_variance, "best_of_restarts", refused)
+    model = fit_regimes(long_market.bars.iloc[700:3200], anchor=anchor, **CHOICES)
+    assert model.anchored
+    assert np.isnan(model.cold_gain)

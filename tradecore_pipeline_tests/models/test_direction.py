@@ -5,6 +5,9 @@ import pandas as pd
 import pytest
 
 from tradecore_pipeline.domain.time import Timeframe
+from tradecore_pipeline.models import bootstrap, direction
+from tradecore_pipeline.models.bootstrap import resampled_sums
+from tradecore_pipeline.models.density import Floats
 from tradecore_pipeline.models.direction import (
     DirectionEvidence,
     difference_of_means,
@@ -28,10 +31,10 @@ def test_states_are_named_by_mean_return() -> None:
     assert direction_names(np.array([1.0, 2, 3, 4, 5]))[2] == "Chop"
 
 
-def evidence(bars: pd.DataFrame) -> DirectionEvidence:
+def evidence(bars: pd.DataFrame, timeframe: str = "1h") -> DirectionEvidence:
     return direction_evidence(
         bars,
-        timeframe=Timeframe("1h"),
+        timeframe=Timeframe(timeframe),
         states=2,
         restarts=4,
         emission="return_variance",
@@ -51,10 +54,13 @@ def test_a_real_difference_is_found_and_noise_is_not() -> None:
     random = np.random.default_rng(5)
     top = np.repeat(random.random(200) < 0.5, 20)
     noise = random.normal(0, 50, len(top))
-    strong = difference_of_means(noise + 30 * top, top, ~top, seed=1)
+    strong = difference_of_means(noise + 30 * top, top, ~top, block_bars=48, seed=1)
     assert strong.significant
     assert strong.difference_bps == pytest.approx(30, abs=6)
-    calls = [difference_of_means(random.normal(0, 50, len(top)), top, ~top, seed=1).significant for _ in range(200)]
+    calls = [
+        difference_of_means(random.normal(0, 50, len(top)), top, ~top, block_bars=48, seed=1).significant
+        for _ in range(200)
+    ]
     assert np.mean(calls) < 0.08
 
 
@@ -63,3 +69,30 @@ def test_a_first_half_without_an_acceptable_fit_is_no_evidence_and_says_why(mark
     assert not found.significant
     assert "too few" in found.reason
     assert json.loads(json.dumps(found.to_json()))["low_bps"] is None
+
+
+def test_intervals_of_short_bars_are_resampled_in_whole_days_too(
+    market: SimulatedMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks: list[int] = []
+
+    def watched(values: Floats, *, block_bars: int, seed: int) -> Floats:
+        blocks.append(block_bars)
+        return resampled_sums(values, block_bars=block_bars, seed=seed)
+
+    monkeypatch.setattr(bootstrap, "resampled_sums", watched)
+    monkeypatch.setattr(direction, "resampled_sums", watched)
+    bars = market.bars.set_axis(pd.date_range("2022-01-03", periods=3000, freq="15min", tz="UTC", name="ts_open"))
+    evidence(bars.assign(minutes=15.0), "15m")
+    assert blocks == [192, 192]
+
+
+def test_a_state_of_few_bars_is_no_evidence() -> None:
+    top = np.arange(4000) < 100
+    returns = np.random.default_rng(1).normal(size=4000)
+    assert np.isfinite(difference_of_means(returns, top, ~top, block_bars=5, seed=1).difference_bps)
+    assert "fewer than 576 bars" in difference_of_means(returns, top, ~top, block_bars=576, seed=1).reason
+    assert (
+        "fewer than 48 bars"
+        in difference_of_means(returns, top[::-1] & (np.arange(4000) < 3940), ~top, block_bars=5, seed=1).reason
+    )

@@ -83,7 +83,7 @@ def student_case(seed: int) -> tuple[Emission, Floats, Floats]:
     random = np.random.default_rng(seed)
     means, X = random.normal(size=(2, 2)), random.normal(size=(12, 2))
     scales, dfs = random.uniform(0.5, 2, size=(2, 2)), random.uniform(3, 9, size=(2, 2))
-    emission = StudentTEmission(means=means, scales=scales, dfs=dfs, rows=len(X))
+    emission = StudentTEmission(means=means, scales=scales, dfs=dfs)
     return emission, X, stats.t.logpdf(X[:, None, :], dfs, means, scales).sum(axis=2)
 
 
@@ -92,8 +92,8 @@ def test_the_sums_of_an_e_step_over_two_sequences_equal_brute_force(family: str)
     emission, X, densities = student_case(4) if family == "student" else gaussian_case(4, full=family == "full")
     start, transmat, _ = chain(9, states=2)
     begins = sequence_begins(12, [5, 7])
-    space = Workspace.suiting(None, emission, rows=12)
-    total, found = sweep(emission, start, transmat, X, begins=begins, space=space)
+    space = Workspace.suiting(None, emission, begins)
+    total, found = sweep(emission, start, transmat, X, space=space)
     parts = [enumerated(start, transmat, densities[part]) for part in (slice(0, 5), slice(5, 12))]
     gamma = np.concatenate([smoothed for _, _, smoothed, _ in parts])
     assert total == pytest.approx(sum(part[0] for part in parts), rel=1e-12)
@@ -112,8 +112,8 @@ def test_student_t_sums_are_those_of_the_weights_that_make_it_robust() -> None:
     X, gamma = random.standard_t(3, size=(700, 2)), random.dirichlet(np.ones(3), size=700)
     means, scales = random.normal(size=(3, 2)), random.uniform(0.5, 2, size=(3, 2))
     dfs = random.uniform(3, 9, size=(3, 2))
-    emission = StudentTEmission(means=means, scales=scales, dfs=dfs, rows=len(X))
-    emission.accumulate(X, np.ascontiguousarray(gamma.T), again=False)
+    emission = StudentTEmission(means=means, scales=scales, dfs=dfs)
+    emission.accumulate(X, np.ascontiguousarray(gamma.T), first=0)
     away = X[:, None, :] - means
     weight = (dfs + 1) / (dfs + (away / scales) ** 2)
     g = gamma[:, :, None]
@@ -141,8 +141,8 @@ def test_blocks_and_sequences_of_any_length_give_the_same_sums(monkeypatch: pyte
     for rows in (8192, 500, 7):
         emission, _, _ = gaussian_case(4, full=True)
         monkeypatch.setattr(emission, "block_rows", rows)
-        space = Workspace.suiting(None, emission, rows=1300)
-        found.append(sweep(emission, start, transmat, X, begins=begins, space=space))
+        space = Workspace.suiting(None, emission, begins)
+        found.append(sweep(emission, start, transmat, X, space=space))
     for total, sums in found[1:]:
         assert total == pytest.approx(found[0][0], rel=1e-13)
         for name in ("start", "trans", "post", "first", "second"):
@@ -203,6 +203,32 @@ def test_a_bar_that_only_an_unreachable_state_explains_is_judged_by_the_reachabl
     np.testing.assert_array_equal(filtered, np.tile([1.0, 0.0], (30, 1)))
     np.testing.assert_array_equal(gamma, filtered)
     np.testing.assert_array_equal(transitions, [[29.0, 0.0], [0.0, 0.0]])
+
+
+def test_rows_that_are_lost_to_underflow_are_all_added_up_once_and_with_care() -> None:
+    start, transmat = np.array([0.5, 0.5]), np.eye(2)
+    X = np.concatenate((np.zeros(150), [70.0], np.zeros(49)))[:, None]
+    factors = precision_factors(np.array([[0.01], [4.0]]))
+    emission = GaussianEmission(means=np.zeros((2, 1)), precision_factors=factors, centre=np.zeros(1))
+    emission.block_rows = 30
+    total, found = sweep(
+        emission, start, transmat, X, space=Workspace.suiting(None, emission, sequence_begins(200, None))
+    )
+    # Without transitions one row, 700 of the narrow state's deviations out, gives all of them to the wide one.
+    assert total == pytest.approx(np.log(0.5) + stats.norm.logpdf(X, scale=2.0).sum(), rel=1e-12)
+    np.testing.assert_allclose(found["post"], [0, 200], atol=1e-9)
+    np.testing.assert_allclose(found["first"], [[0], [70]], atol=1e-9)
+    np.testing.assert_allclose(found["second"], [[0], [4900]], atol=1e-9)
+
+
+@pytest.mark.parametrize("states", [1, 3])
+def test_one_row_is_its_own_window(states: int) -> None:
+    start, transmat, log_likelihood = chain(1, rows=1, states=states)
+    total, gamma, transitions = expectation(start, transmat, log_likelihood)
+    weight = start * np.exp(log_likelihood[0])
+    assert total == pytest.approx(np.log(weight.sum()), rel=1e-12)
+    np.testing.assert_allclose(gamma[0], weight / weight.sum(), atol=1e-15)
+    assert not transitions.any()
 
 
 @pytest.mark.parametrize("rows", [1, 7, 8, 100, 1999])

@@ -20,7 +20,9 @@ from tradecore_pipeline.models.lstm import (
     forecast_inputs,
     resolve_device,
 )
-from tradecore_pipeline.models.lstm_training import MEMBERS, fit_lstm
+from tradecore_pipeline.models.lstm_training import LSTM_LEAST_T, MEMBERS, fit_lstm
+from tradecore_pipeline.models.pool import NETWORK
+from tradecore_pipeline.models.pool_members import FIRST_PART, fit_har_family
 from tradecore_pipeline.models.seasonality import SeasonalScale
 from tradecore_pipeline.validation.leaks import assert_causal, assert_future_does_not_matter
 from tradecore_pipeline_tests.models.markets import SimulatedMarket, simulate
@@ -36,9 +38,16 @@ def columns(bars: pd.DataFrame, signal: pd.Series | None = None) -> pd.DataFrame
 def fit(
     bars: pd.DataFrame, signal: pd.Series | None = None, device: str = "cpu", epochs: int = 8, seed: int = 7
 ) -> LstmForecaster:
-    har = fit_har(bars, timeframe=Timeframe("1h"), seasonal=SeasonalScale.fit(bars))
+    family = fit_har_family(bars, timeframe=Timeframe("1h"), seed=seed)
     return fit_lstm(
-        bars, har=har, filtered=None, features=columns(bars, signal), hidden=8, epochs=epochs, seed=seed, device=device
+        bars,
+        family=family,
+        filtered=None,
+        features=columns(bars, signal),
+        hidden=8,
+        epochs=epochs,
+        seed=seed,
+        device=device,
     )
 
 
@@ -84,8 +93,9 @@ def test_it_uses_an_input_that_t_har_does_not_have(
     labels = market.returns[WINDOW + 1 :]
     har, pooled = (part.rows(later).log_density(labels).mean() for part in (forecast.har, forecast.pooled))
     assert pooled > har + 0.01
-    assert forecaster.pool_weight > 0.5
-    assert forecaster.report["held_out_log_score"] > forecaster.report["held_out_har_log_score"]
+    assert forecaster.start.evidence[NETWORK] > LSTM_LEAST_T
+    assert forecaster.pool_weight > 0
+    assert forecaster.report["stopping_log_score"] > forecaster.report["stopping_har_log_score"]
 
 
 def test_forecasts_do_not_know_their_future(
@@ -99,6 +109,29 @@ def test_forecasts_do_not_know_their_future(
 
     assert_causal(densities, bars, [180, 350, 699], tolerance=1e-6)
     assert_future_does_not_matter(densities, bars, [180, 350, 699], seed=2, tolerance=1e-6)
+
+
+def test_the_pools_weights_move_after_the_window_and_a_row_is_the_same_however_many_follow(
+    market: SimulatedMarket, signal: pd.Series, forecaster: LstmForecaster
+) -> None:
+    whole = run(forecaster, market.bars, signal)
+    weights = whole.weights.to_numpy()
+    assert (weights[:WINDOW] == weights[0]).all()
+    assert np.abs(np.diff(weights[WINDOW:], axis=0)).max() > 0
+    for cut in (WINDOW + 1, 1700, 2400):
+        early = run(forecaster, market.bars.iloc[:cut], signal.iloc[:cut])
+        np.testing.assert_array_equal(early.weights.to_numpy(), weights[:cut])
+        np.testing.assert_array_equal(early.pooled.weights, whole.pooled.weights[:cut])
+        np.testing.assert_array_equal(early.pooled.scales, whole.pooled.scales[:cut])
+
+
+def test_what_the_pool_begins_with_is_not_told_by_the_fit_that_is_published(
+    market: SimulatedMarket, signal: pd.Series
+) -> None:
+    """Evidence for the network comes from a fit that saw the first part only: a signal that dies there is no use."""
+    bars, dying = market.bars.iloc[:WINDOW], signal.iloc[:WINDOW].copy()
+    dying.iloc[: round(FIRST_PART * WINDOW)] = 0.5
+    assert fit(bars, dying, epochs=20).pool_weight == 0
 
 
 def test_the_same_seed_gives_the_same_model_to_the_last_bit(market: SimulatedMarket) -> None:
@@ -125,7 +158,7 @@ def test_it_is_stored_and_read_back_exactly(
     one, two = run(forecaster, bars, part), run(copy, bars, part)
     np.testing.assert_array_equal(one.pooled.scales, two.pooled.scales)
     np.testing.assert_array_equal(one.pooled.weights, two.pooled.weights)
-    assert copy.members == MEMBERS
+    assert copy.corrector.members == MEMBERS
 
 
 def test_corrections_stay_inside_their_bound_whatever_the_inputs(
@@ -151,7 +184,7 @@ def test_missing_values_count_as_average_and_a_missing_column_is_an_error(
 def test_noise_is_not_given_weight(market: SimulatedMarket) -> None:
     bars = market.bars.iloc[:WINDOW]
     noise = pd.Series(np.random.default_rng(9).normal(size=WINDOW), index=bars.index)
-    assert fit(bars, noise).pool_weight < 0.5
+    assert fit(bars, noise).pool_weight == 0
 
 
 def test_held_out_blocks_are_never_trained_on(market: SimulatedMarket) -> None:
@@ -178,5 +211,5 @@ def test_a_short_window_and_a_missing_device_are_refused(market: SimulatedMarket
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 def test_a_gpu_fit_is_about_as_good(market: SimulatedMarket, signal: pd.Series) -> None:
     bars, part = market.bars.iloc[:WINDOW], signal.iloc[:WINDOW]
-    cpu, gpu = (fit(bars, part, device=name).report["held_out_log_score"] for name in ("cpu", "cuda"))
+    cpu, gpu = (fit(bars, part, device=name).report["stopping_log_score"] for name in ("cpu", "cuda"))
     assert gpu == pytest.approx(cpu, abs=0.01)

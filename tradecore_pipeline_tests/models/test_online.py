@@ -5,21 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tradecore_pipeline.domain.errors import ModelFitError
+from tradecore_pipeline.domain.errors import FilterStateError
 from tradecore_pipeline.models.density import Floats
 from tradecore_pipeline.models.kernels import (
     filter_step,
     forward_filter,
-    gaussian_log_likelihood,
     student_t_log_likelihood,
 )
-from tradecore_pipeline.models.online import (
-    FilterStateError,
-    OnlineFilter,
-    gaussian_densities,
-    parameters_id,
-    student_t_densities,
-)
+from tradecore_pipeline.models.online import OnlineFilter, parameters_id
 
 ROWS, STATES, FEATURES = 400, 3, 2
 
@@ -41,13 +34,11 @@ def case(seed: int) -> tuple[dict[str, Floats], Floats]:
 
 
 def student_filter(model: dict[str, Floats]) -> OnlineFilter:
-    densities = student_t_densities(model["means"], model["scales"], model["dfs"])
-    return OnlineFilter(model["startprob"], model["transmat"], parameters_id(model), densities)
+    return OnlineFilter(model["startprob"], model["transmat"], parameters_id(model))
 
 
-def batch(model: dict[str, Floats], X: Floats) -> Floats:
-    densities = student_t_log_likelihood(X, model["means"], model["scales"], model["dfs"])
-    return forward_filter(model["startprob"], model["transmat"], densities)[0]
+def rows_of(model: dict[str, Floats], X: Floats) -> Floats:
+    return student_t_log_likelihood(X, model["means"], model["scales"], model["dfs"])
 
 
 @settings(max_examples=15, deadline=None)
@@ -55,38 +46,23 @@ def batch(model: dict[str, Floats], X: Floats) -> Floats:
 def test_going_on_from_a_saved_state_equals_the_batch(seed: int, cut: int) -> None:
     model, X = case(seed)
     first = student_filter(model)
-    rows = [first.update(x) for x in X[:cut]]
+    likelihood = rows_of(model, X)
+    rows = [first.update_from(row) for row in likelihood[:cut]]
     second = student_filter(model).restore(first.to_json())
     assert second.bars == cut
-    rows += [second.update(x) for x in X[cut:]]
-    np.testing.assert_allclose(rows, batch(model, X), atol=1e-12)
-
-
-def test_gaussian_rows_equal_the_batch_and_a_nan_is_a_transition_only() -> None:
-    model, X = case(3)
-    roots = np.random.default_rng(3).normal(size=(STATES, FEATURES, FEATURES)) + 2 * np.eye(FEATURES)
-    covars = roots @ roots.transpose(0, 2, 1)
-    filtering = OnlineFilter(model["startprob"], model["transmat"], "id", gaussian_densities(model["means"], covars))
-    found = np.array([filtering.update(x) for x in X])
-    known = ~np.isnan(X).any(axis=1)
-    likelihood = np.zeros((ROWS, STATES))
-    likelihood[known] = gaussian_log_likelihood(X[known], model["means"], covars)
+    rows += [second.update_from(row) for row in likelihood[cut:]]
     expected, _ = forward_filter(model["startprob"], model["transmat"], likelihood)
-    np.testing.assert_allclose(found, expected, atol=1e-12)
-    np.testing.assert_allclose(found[17], found[16] @ model["transmat"], atol=1e-15)
+    np.testing.assert_allclose(rows, expected, atol=1e-12)
 
 
-def test_log_likelihood_rows_are_taken_as_they_are_and_one_step_equals_filter_step() -> None:
+def test_one_step_equals_filter_step() -> None:
     model, _ = case(5)
     filtering = OnlineFilter(model["startprob"], model["transmat"], "id")
     out, predicted = np.empty(STATES), model["startprob"]
     for row in np.random.default_rng(5).normal(-2, 30, size=(50, STATES)):
-        np.testing.assert_allclose(filtering.predicted(), predicted, atol=1e-12)
         filter_step(predicted, row, out)
         np.testing.assert_allclose(filtering.update_from(row), out, atol=1e-12)
         predicted = out @ model["transmat"]
-    with pytest.raises(ValueError, match="update_from"):
-        filtering.update(np.zeros(FEATURES))
 
 
 def test_a_row_that_says_nothing_or_forbids_everything_leaves_the_prediction() -> None:
@@ -97,19 +73,19 @@ def test_a_row_that_says_nothing_or_forbids_everything_leaves_the_prediction() -
         np.testing.assert_allclose(filtering.update_from(row), model["startprob"] @ model["transmat"], atol=1e-15)
 
 
-def test_what_update_returned_is_not_changed_by_the_next_bar() -> None:
+def test_what_an_update_returned_is_not_changed_by_the_next_bar() -> None:
     model, X = case(1)
-    filtering = student_filter(model)
-    first = filtering.update(X[0])
+    filtering, likelihood = student_filter(model), rows_of(model, X[:2])
+    first = filtering.update_from(likelihood[0])
     kept = first.copy()
-    filtering.update(X[1])
+    filtering.update_from(likelihood[1])
     np.testing.assert_array_equal(first, kept)
 
 
 def test_a_state_of_another_model_is_refused() -> None:
     (one, X), (other, _) = case(1), case(2)
     saved = student_filter(one)
-    saved.update(X[0])
+    saved.update_from(rows_of(one, X[:1])[0])
     with pytest.raises(FilterStateError, match="belongs to model"):
         student_filter(other).restore(saved.to_json())
     nearly = {**one, "means": one["means"] + np.array([[0.0, 1e-15], [0, 0], [0, 0]])}
@@ -125,7 +101,7 @@ def test_a_state_of_another_model_is_refused() -> None:
 def test_a_damaged_state_is_refused_and_leaves_the_filter_as_it_was(change: dict[str, object]) -> None:
     model, X = case(1)
     saved = student_filter(model)
-    saved.update(X[0])
+    saved.update_from(rows_of(model, X[:1])[0])
     fresh = student_filter(model)
     with pytest.raises(FilterStateError, match="filter from the start"):
         fresh.restore(json.dumps(json.loads(saved.to_json()) | change))
@@ -141,8 +117,3 @@ def test_the_id_depends_on_every_bit_and_on_names_but_not_on_order() -> None:
     moved = {**model, "dfs": np.nextafter(model["dfs"], np.inf)}
     reshaped = {**model, "means": model["means"].T}
     assert len({parameters_id(one) for one in (model, renamed, moved, reshaped)}) == 4
-
-
-def test_a_singular_covariance_is_refused() -> None:
-    with pytest.raises(ModelFitError, match="state 0 has a singular covariance"):
-        gaussian_densities(np.zeros((1, 2)), np.ones((1, 2, 2)))

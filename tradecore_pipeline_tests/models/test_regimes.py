@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,9 @@ from tradecore_pipeline.models.density import Floats
 from tradecore_pipeline.models.feature_emissions import StudentTEmission
 from tradecore_pipeline.models.kernels import filter_step
 from tradecore_pipeline.models.regimes import RegimeModel, fit_regimes
+from tradecore_pipeline.models.return_variance import ReturnVarianceEmission
 from tradecore_pipeline.models.returns import next_percent_returns
+from tradecore_pipeline.validation.differences import scrambled
 from tradecore_pipeline.validation.leaks import assert_causal, assert_future_does_not_matter
 from tradecore_pipeline_tests.models.markets import SimulatedMarket
 
@@ -56,9 +59,19 @@ def test_filtered_probabilities_do_not_know_their_future(market: SimulatedMarket
     assert_future_does_not_matter(probabilities, market.bars, range(2, 3000, 571), seed=3, tolerance=0)
 
 
-def test_a_fit_on_a_window_ignores_what_comes_after_it(market: SimulatedMarket) -> None:
-    np.testing.assert_array_equal(fit(market.bars.iloc[:1500]).transmat, fit(market.bars.iloc[:1500].copy()).transmat)
-    assert not np.array_equal(fit(market.bars.iloc[:1500]).transmat, fit(market.bars.iloc[:1600]).transmat)
+@pytest.mark.parametrize(("emission", "features"), FAMILIES)
+def test_a_fit_on_a_window_ignores_what_comes_after_it(
+    market: SimulatedMarket, emission: str, features: tuple[str, ...]
+) -> None:
+    other = scrambled(market.bars, 1500, np.random.default_rng(5))
+    assert (other["close"].iloc[1500:] != market.bars["close"].iloc[1500:]).all()
+    one, two, longer = (
+        fit(bars, emission=emission, features=features).to_arrays()
+        for bars in (market.bars.iloc[:1500], other.iloc[:1500], market.bars.iloc[:1600])
+    )
+    for name, value in one.items():
+        np.testing.assert_array_equal(two[name], value, err_msg=name)
+    assert not np.array_equal(one["transmat"], longer["transmat"])
 
 
 def test_bar_by_bar_equals_the_batch(market: SimulatedMarket, model: RegimeModel) -> None:
@@ -151,8 +164,23 @@ def test_a_gap_still_shows_the_variance_of_the_bar_after_it(market: SimulatedMar
 
 
 def test_states_are_in_order_of_scale(model: RegimeModel) -> None:
-    assert (np.diff(model.emission.state_scales) > 0).all()
     assert (np.diff(model.volatilities_percent) > 0).all()
+    if isinstance(model.emission, ReturnVarianceEmission):
+        assert (np.diff(model.emission.state_scales) > 0).all()
+
+
+@pytest.mark.parametrize("emission", ["student_t", "gaussian"])
+@pytest.mark.parametrize("features", [tuple(reversed(BOTH)), ("noise", "scaled_return")], ids=["variance", "noise"])
+def test_calm_is_the_calmest_state_whichever_feature_comes_first(
+    market: SimulatedMarket, emission: str, features: tuple[str, ...]
+) -> None:
+    # Where the market moves most, the first feature moves least.
+    spread = np.array([3.0, 1.0, 0.3])[market.states]
+    noise = spread * np.random.default_rng(6).normal(size=len(spread))
+    columns = pd.DataFrame({"noise": noise}, index=market.bars.index)
+    model = fit(market.bars.iloc[:2000], columns.iloc[:2000], features=features, emission=emission)
+    assert (np.diff(model.volatilities_percent) > 0).all()
+    assert (model.filter(market.bars, columns).index[2000:] == market.states[2000:]).mean() > 0.75
 
 
 def test_what_it_reports_about_states_adds_up(market: SimulatedMarket, model: RegimeModel) -> None:
@@ -164,3 +192,18 @@ def test_what_it_reports_about_states_adds_up(market: SimulatedMarket, model: Re
     mean = (model.occupancy * model.mean_returns_bps).sum()
     assert mean == pytest.approx(100 * np.nanmean(np.r_[np.nan, market.returns[1:]]), abs=1e-6)
     np.testing.assert_allclose(model.startprob @ model.transmat, model.startprob, atol=1e-9)
+
+
+@pytest.mark.parametrize("hours", [1, 24])
+def test_a_halt_shows_no_state_and_costs_none(market: SimulatedMarket, hours: int) -> None:
+    choices: dict[str, Any] = {"timeframe": Timeframe("1h"), "states": 3, "restarts": 4, "seed": 7}
+    choices |= {"emission": "return_variance", "features": (), "carry_bars": (1, 3)}
+    whole = fit_regimes(market.bars, **choices)
+    halted = market.bars.copy()
+    frozen = halted.index[1000 : 1000 + hours]
+    halted.loc[frozen, ["open", "high", "low", "close"]] = halted["close"].iloc[999]
+    halted.loc[frozen, ["volume", "realized_variance"]] = 0.0
+    model = fit_regimes(halted, **choices)
+    np.testing.assert_allclose(model.occupancy, whole.occupancy, atol=0.05)
+    before, inside = whole.filter(halted).probabilities[[999, 1000]]
+    np.testing.assert_allclose(inside, before @ whole.transmat, atol=1e-12)

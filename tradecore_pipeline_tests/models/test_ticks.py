@@ -28,10 +28,32 @@ def bars_of(closes: list[float]) -> pd.DataFrame:
     return pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), np.array(closes)), index=index)
 
 
-def test_the_tick_is_the_least_step_of_exact_decimals() -> None:
-    assert price_tick(bars_of([0.1 + 0.2, 0.3, 0.3007, 0.3004])) == 0.0003
+def test_the_tick_is_the_largest_step_that_all_exact_decimals_keep() -> None:
+    assert price_tick(bars_of([0.1 + 0.2, 0.3, 0.3007, 0.3004])) == 0.0001
+    assert price_tick(bars_of([0.3, 0.3009, 0.3003])) == 0.0003
     assert price_tick(bars_of([20_000.01, 20_000.02, 65_432.10])) == 0.01
     assert price_tick(bars_of([7.0, 7.0])) == 0.0
+
+
+def test_one_odd_price_does_not_pass_for_a_finer_grid() -> None:
+    grid = np.random.default_rng(1).permutation(np.arange(1000, 1400)) * 0.01
+    assert price_tick(bars_of([*grid.tolist(), 12.34567891])) == 0.01
+    assert price_tick(bars_of([12.00000001, *grid.tolist(), 12.34567891])) == 0.01
+
+
+def test_a_market_that_took_a_finer_step_has_it() -> None:
+    coarse, fine = np.arange(1000, 1400) * 0.01, np.arange(120_000, 120_100) * 0.0001
+    assert price_tick(bars_of([*coarse.tolist(), *fine.tolist()])) == 0.0001
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), tick=st.integers(1, 60), odd=st.integers(0, 4))
+def test_the_tick_is_what_trying_every_step_finds(seed: int, tick: int, odd: int) -> None:
+    random = np.random.default_rng(seed)
+    units = np.unique([*(tick * random.integers(1000, 4000, 300)), *random.integers(tick * 1000, tick * 4000, odd)])
+    steps = np.diff(units)
+    tried = (step for step in range(int(steps.max()), 0, -1) if (steps % step != 0).sum() <= 0.01 * len(steps))
+    assert price_tick(bars_of((units / 1e8).tolist())) == next(tried) / 1e8
 
 
 @settings(max_examples=50, deadline=None)

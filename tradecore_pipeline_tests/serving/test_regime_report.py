@@ -65,7 +65,7 @@ def test_the_page_names_the_regimes_and_scores_every_month(page: str) -> None:
 
 
 def frames(states: Sequence[int], probabilities: Sequence[list[float]]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Bars and regimes whose most probable states are these; no row has a score."""
+    """Bars and regimes whose most probable states are these; no row has a score or a published label."""
     index = pd.date_range("2025-02-01", periods=len(states), freq="h", tz="UTC", name="ts_open")
     price = 100 + np.arange(len(states), dtype=np.float64)
     bars = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), price), index=index)
@@ -76,6 +76,7 @@ def frames(states: Sequence[int], probabilities: Sequence[list[float]]) -> tuple
             "regime": [("Chop", "Bull", "Bear")[k] for k in states],
             "direction_significant": False,
             "filtered_probability": probabilities,
+            "held_index": pd.array([None] * len(states), dtype="Int32"),
             "forecast_volatility": 0.01,
             "log_score": np.nan,
             "har_log_score": np.nan,
@@ -122,6 +123,26 @@ def test_labels_are_held_until_another_regime_is_clearly_likelier_and_probabilit
     assert rows.held.tolist() == [0, 0, 0, 1, 1]
     areas = [trace for trace in regime_chart(rows).data if trace.type == "scatter" and trace.stackgroup]
     assert np.column_stack([area.y for area in areas]).tolist() == probabilities
+
+
+def test_labels_are_those_that_were_published_under_whatever_threshold() -> None:
+    bars, regimes = frames([0, 1, 1], [[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.2, 0.8, 0.0]])
+    published = regimes.assign(held_index=np.array([1, 0, 1], dtype=np.int32))
+    rows = regime_rows(bars, published, HOUR, label_threshold=THRESHOLD)
+    assert (rows.held.tolist(), rows.computed) == ([1, 0, 1], 0)
+    page = report_page(bars, published, BTC, HOUR, label_threshold=THRESHOLD, market=REAL_MARKET)
+    assert "The labels are as published." in page
+    assert "without a label" not in page
+
+
+def test_a_row_without_a_published_label_gets_a_computed_one_and_the_page_says_so() -> None:
+    bars, regimes = frames([0, 1, 1], [[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.2, 0.8, 0.0]])
+    published = regimes.assign(held_index=pd.array([0, None, 0], dtype="Int32"))
+    rows = regime_rows(bars, published, HOUR, label_threshold=THRESHOLD)
+    assert (rows.held.tolist(), rows.computed) == ([0, 1, 0], 1)
+    page = report_page(bars, published, BTC, HOUR, label_threshold=THRESHOLD, market=REAL_MARKET)
+    assert "1 of the 3 bars were published without a label" in page
+    assert f"probability exceeds {THRESHOLD:g}" in page
 
 
 def test_the_mean_of_the_bar_after_is_told_with_its_interval() -> None:

@@ -108,6 +108,23 @@ def test_a_damaged_file_is_replaced_by_the_next_answer(listings: Listings, layou
     assert listings.as_of("binance") == later
 
 
+def test_damaged_files_are_kept_beside_the_new_one(listings: Listings, layout: Layout) -> None:
+    path, torn = layout.listings("binance"), (b"PAR1", b"torn")
+    for number, text in enumerate(torn):
+        listings.put("binance", [_row("BTC")], as_of=JUNE + timedelta(days=number))
+        assert len(listings.damaged("binance")) == number
+        path.write_bytes(text)
+    with pytest.raises(InvalidDataError, match="lists no instruments at all"):
+        listings.put("binance", [], as_of=JUNE)
+    assert path.read_bytes() == b"torn"
+    listings.put("binance", [_row("ETH")], as_of=JUNE + timedelta(days=9))
+    kept = listings.damaged("binance")
+    assert [one.name for one in kept] == [f"{path.name}.damaged-{number}" for number in (1, 2)]
+    assert tuple(one.read_bytes() for one in kept) == torn
+    assert listings.get("binance") == [_row("ETH")]
+    assert listings.damaged("okx") == []
+
+
 def test_a_day_shows_what_existed_then_and_unknown_ends_are_open() -> None:
     rows = [_row("BTC"), _row("LUNA", status=DELISTED, last=GONE), _row("OLD", first=None), _row("NEW", first=GONE)]
     shown = {day: [row.instrument.base for row in listed_on(rows, day)] for day in (LISTED, GONE, date(2023, 1, 1))}

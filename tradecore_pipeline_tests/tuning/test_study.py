@@ -1,4 +1,5 @@
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -12,10 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tradecore_pipeline.domain.errors import NotEnoughHistoryError
+from tradecore_pipeline.domain.errors import InvalidDataError, NotEnoughHistoryError
 from tradecore_pipeline.domain.time import Timeframe
+from tradecore_pipeline.features.prices import Sources
 from tradecore_pipeline.features.tuned import DEFAULT_PARAMETERS
-from tradecore_pipeline.tuning.study import TuningResult, run_study
+from tradecore_pipeline.tuning.importance import LEAST_TRIALS
+from tradecore_pipeline.tuning.objective import OBJECTIVES, ObjectiveName
+from tradecore_pipeline.tuning.plan import StudyPlan, TuningResult
+from tradecore_pipeline.tuning.study import run_study, tune_lengths
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = Timeframe.parse("1h")
@@ -116,6 +121,98 @@ def test_a_half_written_line_and_a_leftover_trial_do_no_harm(study: Study, tmp_p
     study(4)
     lines = (tmp_path / "study.log").read_bytes().splitlines(keepends=True)
     (tmp_path / "study.log").write_bytes(b"".join(lines[:-1]) + lines[-1][:17])  # the last trial is left running
+    assert study(9).trial_values == whole.trial_values
+
+
+def plan(
+    *, objective: ObjectiveName = "log_absolute_return", trials: int = 4, end: datetime = START + timedelta(hours=ROWS)
+) -> StudyPlan:
+    start = START + timedelta(hours=700)
+    return StudyPlan(start, end, objective, trials=trials, seed=5, folds=4, purge_bars=1)
+
+
+def tuned(sources: Sources, of: StudyPlan, path: Path) -> TuningResult:
+    return tune_lengths(sources, of, study_path=path, study_name="test")
+
+
+def alone(bars: pd.DataFrame) -> Sources:
+    return Sources(bars, None, None, HOUR)
+
+
+def test_a_bar_that_closes_in_the_month_is_refused(tmp_path: Path) -> None:
+    end = START + timedelta(hours=ROWS - 1)
+    with pytest.raises(InvalidDataError, match="cannot be used to tune for what begins at 2024-03-20 03:00"):
+        tuned(alone(market()), plan(end=end), tmp_path / "study.log")
+    assert not (tmp_path / "study.log").exists()
+    assert tuned(alone(market().iloc[:-1]), plan(end=end), tmp_path / "study.log").trials == 4
+
+
+def test_what_is_stamped_in_the_month_changes_nothing(tmp_path: Path) -> None:
+    bars = market()
+    stamps = pd.date_range(START, periods=ROWS // 8 + 20, freq="8h", name="ts_settle", unit="ms")
+    rates = pd.DataFrame({"funding_rate": np.random.default_rng(2).normal(1e-4, 5e-5, len(stamps))}, index=stamps)
+    poisoned = rates.copy()
+    poisoned.loc[bars.index[-1] + HOUR.duration :] = 1e6
+    first = tuned(Sources(bars, rates, None, HOUR), plan(), tmp_path / "a.log")
+    assert tuned(Sources(bars, poisoned, None, HOUR), plan(), tmp_path / "b.log") == first
+    without = tuned(alone(bars), plan(), tmp_path / "c.log")
+    assert without.study_name != first.study_name
+    assert without.trial_values != first.trial_values
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_each_objective_has_a_study_of_its_own_that_is_resumed(objective: ObjectiveName, tmp_path: Path) -> None:
+    path = tmp_path / "study.log"
+    bars = alone(market())
+    others = {tuned(bars, plan(objective=other), path).study_name for other in OBJECTIVES}
+    first = tuned(bars, plan(objective=objective), path)
+    assert len(others) == 3
+    assert first.study_name in others
+    assert first.value <= first.default_value
+    resumed = tuned(bars, plan(objective=objective, trials=6), path)
+    assert resumed.trial_values[:4] == first.trial_values
+    assert resumed == tuned(bars, plan(objective=objective, trials=6), tmp_path / "unbroken.log")
+
+
+def test_importances_need_trials_and_share_out_the_whole(study: Study) -> None:
+    assert study(LEAST_TRIALS - 1).importances == {}
+    shares = study(14).importances
+    assert sum(shares.values()) == pytest.approx(1)
+    assert set(shares) == set(DEFAULT_PARAMETERS.to_dict()) - {"funding_length", "open_interest_length"}
+    assert list(shares.values()) == sorted(shares.values(), reverse=True)
+
+
+def test_a_result_is_a_json_document(study: Study) -> None:
+    result = study(3)
+    document = json.loads(json.dumps(result.to_document(), allow_nan=False))
+    assert document["parameters"] == result.parameters.to_dict()
+    assert document["objective"] == "log_absolute_return"
+    assert (document["gain_t"] is None) == (result.best_trial == 0)
+
+
+@pytest.mark.parametrize("damage", ["garbled line", "a parameter lost", "no file of a study at all"])
+def test_a_damaged_study_is_named_with_what_to_do(damage: str, study: Study, tmp_path: Path) -> None:
+    study(4)
+    path = tmp_path / "study.log"
+    lines = path.read_bytes().splitlines(keepends=True)
+    if damage == "garbled line":
+        lines[5] = b'{"op_code": 5, "wor\x00\x00\n'
+    elif damage == "a parameter lost":
+        lines.remove(next(line for line in lines if b'"param_name":"sma_length"' in line))
+    else:
+        lines = [b"PAR1\xff\xfe\n", b"\x00\n"]
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(InvalidDataError, match=r"study.log is damaged .*: remove the file") as raised:
+        study(9)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_study_cut_short_between_two_lines_goes_on(study: Study, tmp_path: Path) -> None:
+    whole = study(9, path="unbroken.log")
+    study(6)
+    path = tmp_path / "study.log"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[: len(lines) // 2]))
     assert study(9).trial_values == whole.trial_values
 
 

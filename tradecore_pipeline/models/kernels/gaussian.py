@@ -1,19 +1,20 @@
 """Gaussian emissions, diagonal or full: log densities and the M-step's sums, without (T, K, D) temporaries."""
 
 import math
-from typing import Any
 
 import numba as nb
 import numpy as np
+from numpy.typing import NDArray
 
 from tradecore_pipeline.domain.errors import ModelFitError
 from tradecore_pipeline.models.density import Floats
+from tradecore_pipeline.models.kernels.intrinsics import put
 from tradecore_pipeline.models.kernels.recursions import BLOCK_ROWS
 from tradecore_pipeline.models.kernels.sweeps import log_likelihood
 
 _FUSED = {"contract"}
 _SUMS = {"contract", "reassoc"}  # sums over rows, eight at a time
-_TILE = 512
+_TILE = 1024
 _ADVICE = "drop collinear features or use fewer states"
 
 
@@ -21,7 +22,7 @@ class GaussianEmission:
     """K Gaussians over D features about a common ``centre`` (D,), so that large means cancel nothing.
 
     ``precision_factors`` are the inverses of the covariances' lower Cholesky factors, (K, D, D), or of the standard
-    deviations, (K, D).
+    deviations, (K, D). ``sums`` are of x, and of x x^T (its lower triangle, row by row) or x^2, about the centre.
     """
 
     def __init__(self, *, means: Floats, precision_factors: Floats, centre: Floats) -> None:
@@ -32,26 +33,33 @@ class GaussianEmission:
         widths = precision_factors if diagonal else np.einsum("kii->ki", precision_factors)
         self._constant = np.log(widths).sum(axis=1) - 0.5 * features * math.log(2 * math.pi)
         self._factors, self._offset, self._centre = np.ascontiguousarray(precision_factors), offset, centre
-        self._zeros = (0.0,) * states
-        self._firsts = (0.0,) * features
-        self._seconds = (0.0,) * (features if diagonal else features * (features + 1) // 2)
+        self._zeros, self._features = (0.0,) * states, (0.0,) * features
+        self._fours = (0.0,) * (4 * states)
+        self._left, self._right = _products(features, diagonal=diagonal)
+        self._moments = np.zeros((states, len(self._left)))
         self.states = states
         self.block_rows = BLOCK_ROWS
-        self.sums: dict[str, Any] = {
-            "first": np.zeros((states, features)),
-            "second": np.zeros((states, len(self._seconds))),
-            "centre": centre,
-        }
+        seconds = features if diagonal else features * (features + 1) // 2
+        self.sums = {"second": self._moments[:, :seconds], "first": self._moments[:, seconds : seconds + features]}
 
     def log_densities(self, X: Floats, out: Floats) -> None:
         """Log densities of the rows of ``X`` into the first columns of ``out`` (K, B)."""
-        _log_densities(self._zeros, self._firsts, X, self._centre, self._factors, self._offset, self._constant, out)
+        _log_densities(self._zeros, self._features, X, self._centre, self._factors, self._offset, self._constant, out)
 
-    def accumulate(self, X: Floats, gamma: Floats, *, again: bool) -> None:  # noqa: ARG002 (nothing is kept)
+    def accumulate(self, X: Floats, gamma: Floats, *, first: int) -> None:  # noqa: ARG002 (one place is as good as another)
         """Adds the rows of ``X``, weighted by the first columns of ``gamma`` (K, B), to ``sums``."""
         _add_moments(
-            self._zeros, self._firsts, self._seconds, X, self._centre, gamma, self.sums["first"], self.sums["second"]
+            self._zeros, self._features, self._fours, self._left, self._right, X, self._centre, gamma, self._moments
         )
+
+
+def _products(features: int, *, diagonal: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which columns to multiply for the moments; the last one is of ones, and fills up what is no multiple of four."""
+    row, column = (np.arange(features),) * 2 if diagonal else np.tril_indices(features)
+    ones = np.full(features, features)
+    left, right = np.concatenate((row, np.arange(features))), np.concatenate((column, ones))
+    spare = np.full(-len(left) % 4, features)
+    return np.concatenate((left, spare)), np.concatenate((right, spare))
 
 
 def gaussian_log_likelihood(X: Floats, means: Floats, covars: Floats) -> Floats:
@@ -84,8 +92,23 @@ def precision_factors(covars: Floats) -> Floats:
     return factors
 
 
-# Rows are sliced before the loops over them: an index that is a sum may be negative for all the compiler knows, and
-# then it takes rows one at a time.
+# Rows are gathered from a flat view whose step the compiler knows, by an index that it knows to be no negative one:
+# otherwise it takes them one at a time.
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FUSED)
+def _fill_columns(features: tuple[float, ...], X: Floats, first: int, centre: Floats, columns: Floats) -> int:
+    """Up to ``_TILE`` rows of ``X`` from ``first`` on, about the centre, into the first of ``columns``; how many."""
+    width = len(features)
+    middle = features
+    for d in range(width):
+        middle = put(middle, d, centre[d])
+    rows = min(_TILE, X.shape[0] - first)
+    flat = X.reshape(X.size)[first * width : (first + rows) * width]
+    for t in range(rows):
+        for d in range(width):
+            columns[d, t] = flat[np.uint64(t) * np.uint64(width) + np.uint64(d)] - middle[d]
+    return rows
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FUSED)
@@ -102,13 +125,10 @@ def _log_densities(  # noqa: PLR0917 (compiled functions take arguments by place
     states, width = len(zeros), len(features)
     away = np.empty((width, _TILE))
     for first in range(0, X.shape[0], _TILE):
-        part = X[first : first + _TILE]
-        for t in range(part.shape[0]):
-            for d in range(width):
-                away[d, t] = part[t, d] - centre[d]
+        rows = _fill_columns(features, X, first, centre, away)
         for k in range(states):
-            row = out[k, first : first + part.shape[0]]
-            for t in range(part.shape[0]):
+            row = out[k, first : first + rows]
+            for t in range(rows):
                 density = constant[k]
                 for d in range(width):
                     z = -offset[k, d]
@@ -122,45 +142,41 @@ def _log_densities(  # noqa: PLR0917 (compiled functions take arguments by place
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
-def _add_moments(  # noqa: C901, PLR0917 (loops; compiled functions take arguments by place)
+def _add_moments(  # noqa: PLR0917 (four products at a time; compiled functions take arguments by place)
     zeros: tuple[float, ...],
     features: tuple[float, ...],
-    products: tuple[float, ...],
+    fours: tuple[float, ...],
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
     X: Floats,
     centre: Floats,
     gamma: Floats,
-    firsts: Floats,
-    seconds: Floats,
+    moments: Floats,
 ) -> None:
+    """Adds each state's sum of the products of columns ``left`` and ``right``, four of them for each weight read."""
     states, width = len(zeros), len(features)
-    full = len(products) > width
-    away, weighted = np.empty((width, _TILE)), np.empty(_TILE)
+    columns, held = np.empty((width + 1, _TILE)), np.empty((states, _TILE))
+    columns[width] = 1.0
     for first in range(0, X.shape[0], _TILE):
-        part = X[first : first + _TILE]
-        rows = part.shape[0]
-        for t in range(rows):
-            for d in range(width):
-                away[d, t] = part[t, d] - centre[d]
+        rows = _fill_columns(features, X, first, centre, columns)
         for k in range(states):
-            weights = gamma[k, first : first + rows]
-            for d in range(width):
-                one = away[d]
-                total = square = 0.0
-                for t in range(rows):
-                    weighted[t] = weights[t] * one[t]
-                    total += weighted[t]
-                    square += weighted[t] * one[t]
-                firsts[k, d] += total
-                place = d * (d + 1) // 2 if full else 0
-                seconds[k, place + d] += square
-                if full:
-                    # Two at a time, so that each weight is read half as often.
-                    for e in range(0, d, 2):
-                        one, other = away[e], away[e + 1]
-                        total = square = 0.0
-                        for t in range(rows):
-                            total += weighted[t] * one[t]
-                            square += weighted[t] * other[t]
-                        seconds[k, place + e] += total
-                        if e + 1 < d:
-                            seconds[k, place + e + 1] += square
+            held[k, :rows] = gamma[k, first : first + rows]
+        for place in range(0, left.shape[0], 4):
+            a, b, c, d = (
+                columns[left[place]], columns[left[place + 1]], columns[left[place + 2]], columns[left[place + 3]],
+            )  # fmt: skip
+            e, f, g, h = (
+                columns[right[place]], columns[right[place + 1]], columns[right[place + 2]], columns[right[place + 3]],
+            )  # fmt: skip
+            sums = fours
+            for t in range(rows):
+                ae, bf, cg, dh = a[t] * e[t], b[t] * f[t], c[t] * g[t], d[t] * h[t]
+                for k in range(states):
+                    weight = held[k, t]
+                    sums = put(sums, 4 * k, sums[4 * k] + weight * ae)
+                    sums = put(sums, 4 * k + 1, sums[4 * k + 1] + weight * bf)
+                    sums = put(sums, 4 * k + 2, sums[4 * k + 2] + weight * cg)
+                    sums = put(sums, 4 * k + 3, sums[4 * k + 3] + weight * dh)
+            for k in range(states):
+                for one in range(4):
+                    moments[k, place + one] += sums[4 * k + one]

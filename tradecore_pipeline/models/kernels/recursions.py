@@ -1,26 +1,21 @@
-"""The recursions over time of a hidden Markov chain: filter, smoother and E-step, compiled and cached on disk.
+"""The filter of a hidden Markov chain and the likelihoods it reads, compiled and cached on disk.
 
 Arrays are (K, B): states by the rows of a block. Log-likelihood rows are shifted by their maximum (over the states that
 can be reached, where that matters), so that no bar, however extreme, underflows to a zero row.
 """
 
 import math
-from typing import Any
 
 import numba as nb
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.cpython.unsafe.tuple import tuple_setitem
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from tradecore_pipeline.models.density import Floats
+from tradecore_pipeline.models.kernels.intrinsics import bits_of, float_of, put
 
 BLOCK_ROWS = 16_384
 """Rows done at a time: what passes between the steps then stays in the processor's cache."""
 
-_BETA_CAP = 1e150
 _LEAST_FACTOR = 1e-30
 """What is carried from row to row is normalised once it sums to less."""
 _TILE = 512
@@ -30,31 +25,12 @@ _LOG2_E = 1.4426950408889634
 _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 _SERIES = tuple(1 / math.factorial(degree) for degree in range(13, -1, -1))
 _FUSED = {"contract"}  # a multiplication and the addition after it in one instruction; nothing is reordered
-_SUMS = {"contract", "reassoc"}  # sums over rows, eight at a time
 
 # Numba's cache on disk looks at the calling function's file only, so compiled functions never call across files.
 # The length of the tuple ``zeros`` is the number of states: the compiler then knows it, unrolls the loops over states
 # and keeps tuples in registers, where arrays would go through memory on the way from one row to the next.
 # Rows are sliced before the loops over them that are no recursions: an index that is a sum may be negative for all the
 # compiler knows, and then it takes rows one at a time.
-
-
-# Called by compiled code only, with one argument less than Python sees.
-put: Any = tuple_setitem
-
-
-def _bits(context: Any, value: Any) -> Any:  # noqa: ARG001 (numba's shape of an intrinsic)
-    """The bits of a float, as an integer."""
-    return types.int64(types.float64), lambda _, builder, __, args: builder.bitcast(args[0], ir.IntType(64))
-
-
-def _float(context: Any, value: Any) -> Any:  # noqa: ARG001 (numba's shape of an intrinsic)
-    """The float of such bits."""
-    return types.float64(types.int64), lambda _, builder, __, args: builder.bitcast(args[0], ir.DoubleType())
-
-
-_bits_of: Any = intrinsic(_bits)
-_float_of: Any = intrinsic(_float)
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
@@ -85,14 +61,14 @@ def filter_step(predicted: Floats, log_likelihood: Floats, out: Floats) -> float
 @nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FUSED)
 def likelihoods(
     zeros: tuple[float, ...], rows: int, logs: Floats, shifted: Floats, shift: Floats, likelihood: Floats
-) -> None:
+) -> float:
     """Log-likelihoods less their row's maximum into ``shifted``, their exponentials into ``likelihood``.
 
-    ``shift`` gets the maxima; ``shifted`` may be ``logs``. The exponential is exact to two units in the last place,
-    and zero below ``_LEAST_EXPONENT``.
+    ``shift`` gets the maxima, whose sum is returned; ``shifted`` may be ``logs``. The exponential is exact to two units
+    in the last place, and zero below ``_LEAST_EXPONENT``.
     """
     states = len(zeros)
-    x, top = np.empty((states, _TILE)), np.empty(_TILE)
+    x, top, kept = np.empty((states, _TILE)), np.empty(_TILE), np.zeros(_TILE)
     for first in range(0, rows, _TILE):
         tile = min(_TILE, rows - first)
         for k in range(states):
@@ -104,6 +80,7 @@ def likelihoods(
             for k in range(1, states):
                 most = max(most, x[k, t])
             top[t] = most if most > -np.inf else 0.0
+            kept[t] += top[t]
         shift[first : first + tile] = top[:tile]
         for k in range(states):
             row, raised = shifted[k, first : first + tile], likelihood[k, first : first + tile]
@@ -117,8 +94,9 @@ def likelihoods(
                 series = _SERIES[0]
                 for term in range(1, len(_SERIES)):
                     series = series * r + _SERIES[term]
-                value = _float_of(_bits_of(series) + (_bits_of(power) << 52))
+                value = float_of(bits_of(series) + (bits_of(power) << 52))
                 raised[t] = value if row[t] > _LEAST_EXPONENT else 0.0
+    return kept.sum()
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FUSED)
@@ -188,95 +166,3 @@ def forward(  # noqa: C901, PLR0912, PLR0913, PLR0917 (one loop: a call or an ob
         totals[t + 1] = total
     for k in range(states):
         carried[k] = mass[k]
-
-
-@nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FUSED)
-def backward(  # noqa: C901, PLR0917 (one loop: a call or an object in it would cost more than its work)
-    zeros: tuple[float, ...],
-    rows: int,
-    begins: NDArray[np.bool_],
-    transmat: Floats,
-    likelihood: Floats,
-    filtered: Floats,
-    onward: Floats,
-    ahead: Floats,
-) -> None:
-    """How likely all that follows row t is by the state of row t + 1, up to a factor, into ``ahead`` (K, B).
-
-    At the end of a sequence nothing follows: zeros. ``onward`` (K,) brings in what follows this block, and takes out
-    the same for the block before. ``begins`` has one row more than the block.
-    """
-    states = len(zeros)
-    beta = following = zeros
-    for k in range(states):
-        following = put(following, k, onward[k])
-    for t in range(rows - 1, -1, -1):
-        if begins[t + 1]:
-            for k in range(states):
-                ahead[k, t] = 0.0
-                beta = put(beta, k, 1.0)
-        else:
-            total = 0.0
-            for i in range(states):
-                ahead[i, t] = following[i]
-                flow = 0.0
-                for j in range(states):
-                    flow += transmat[i, j] * following[j]
-                beta = put(beta, i, flow)
-                total += filtered[i, t] * flow
-            if not _LEAST_FACTOR < total < 1 / _LEAST_FACTOR:
-                for k in range(states):
-                    # Only a state that cannot be reached meets the bound, and none grows between two of these.
-                    beta = put(beta, k, min(beta[k] / total, _BETA_CAP))
-        for k in range(states):
-            following = put(following, k, likelihood[k, t] * beta[k])
-    for k in range(states):
-        onward[k] = following[k]
-
-
-@nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
-def smooth(  # noqa: C901 (loops that the compiler takes eight rows at a time)
-    zeros: tuple[float, ...],
-    rows: int,
-    transmat: Floats,
-    filtered: Floats,
-    ahead: Floats,
-    transitions: Floats,
-    post: Floats,
-) -> None:
-    """Turns a block's ``filtered`` into smoothed probabilities; adds them up, and their transitions' over transmat."""
-    states = len(zeros)
-    total, scale = np.empty(_TILE), np.empty(_TILE)
-    probability, following, flow = np.empty((states, _TILE)), np.empty((states, _TILE)), np.empty((states, _TILE))
-    for first in range(0, rows, _TILE):
-        tile = min(_TILE, rows - first)
-        for k in range(states):
-            row, onward = filtered[k, first : first + tile], ahead[k, first : first + tile]
-            for t in range(tile):
-                probability[k, t] = row[t]
-                following[k, t] = onward[t]
-        for t in range(tile):
-            total[t] = 0.0
-        for i in range(states):
-            for t in range(tile):
-                onto = 0.0
-                for j in range(states):
-                    onto += transmat[i, j] * following[j, t]
-                flow[i, t] = onto
-                total[t] += probability[i, t] * onto
-        for t in range(tile):
-            # Where nothing follows, the filtered probability is the smoothed one already.
-            scale[t] = 1.0 / total[t] if total[t] > 0.0 else 0.0
-        for i in range(states):
-            row, held = filtered[i, first : first + tile], 0.0
-            for t in range(tile):
-                share = probability[i, t] * scale[t]
-                row[t] = share * flow[i, t] if total[t] > 0.0 else probability[i, t]
-                held += row[t]
-                flow[i, t] = share
-            post[i] += held
-            for j in range(states):
-                crossed = 0.0
-                for t in range(tile):
-                    crossed += flow[i, t] * following[j, t]
-                transitions[i, j] += crossed

@@ -1,4 +1,4 @@
-"""One bar at a time: the filter's step and each emission's log densities of one observation, compiled."""
+"""One bar at a time: the filter's step, compiled."""
 
 import math
 
@@ -41,26 +41,3 @@ def step(probabilities: Floats, transmat: Floats, log_likelihood: Floats, moves:
     for k in range(states):
         probabilities[k] /= total
     return shift + math.log(total / mass)
-
-
-@nb.njit(cache=True, nogil=True, error_model="numpy")
-def student_t_row(x: Floats, means: Floats, factors: Floats, exponents: Floats, constants: Floats, out: Floats) -> None:
-    """Log densities (K,) of one observation (D,); ``factors`` are 1 / (scale sqrt(df)). A NaN says nothing."""
-    for k in range(means.shape[0]):
-        out[k] = 0.0
-        for d in range(means.shape[1]):
-            if not math.isnan(x[d]):
-                z = (x[d] - means[k, d]) * factors[k, d]
-                out[k] += constants[k, d] - exponents[k, d] * math.log1p(z * z)
-
-
-@nb.njit(cache=True, nogil=True, error_model="numpy")
-def gaussian_row(x: Floats, means: Floats, factors: Floats, constants: Floats, out: Floats) -> None:
-    """Log densities (K,) of one observation (D,); ``factors`` (K, D, D) are inverse Cholesky factors. NaN spreads."""
-    for k in range(means.shape[0]):
-        out[k] = constants[k]
-        for d in range(means.shape[1]):
-            z = 0.0
-            for e in range(d + 1):
-                z += factors[k, d, e] * (x[e] - means[k, e])
-            out[k] -= 0.5 * z * z

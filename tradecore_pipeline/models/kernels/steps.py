@@ -30,7 +30,7 @@ class CompiledSteps:
     _space: Workspace | None = None
     _begins: NDArray[np.bool_] | None = None
 
-    def _emission(self, X: Floats) -> Emission:
+    def _emission(self) -> Emission:
         raise NotImplementedError
 
     def _check(self) -> None:
@@ -56,7 +56,7 @@ class CompiledSteps:
         return stats["post"] / len(X)
 
     def _compute_log_likelihood(self, X: Floats) -> Floats:
-        return log_likelihood(self._emission(X), X)
+        return log_likelihood(self._emission(), X)
 
     def _score(
         self, X: ArrayLike, lengths: ArrayLike | None = None, *, compute_posteriors: bool
@@ -76,8 +76,8 @@ class CompiledSteps:
 
     def _do_estep(self, X: Floats, lengths: ArrayLike | None) -> tuple[dict[str, Any], float]:
         rows = np.ascontiguousarray(X, dtype=np.float64)
-        emission = self._emission(rows)
-        self._space = Workspace.suiting(self._space, emission, rows=len(rows))
+        emission = self._emission()
         begins = sequence_begins(len(rows), lengths) if self._begins is None else self._begins
-        total, stats = sweep(emission, self.startprob_, self.transmat_, rows, begins=begins, space=self._space)
-        return {"nobs": int(begins.sum()) - 1, **stats}, total
+        self._space = Workspace.suiting(self._space, emission, begins)
+        total, stats = sweep(emission, self.startprob_, self.transmat_, rows, space=self._space)
+        return {"nobs": int(np.count_nonzero(begins)) - 1, **stats}, total

@@ -6,12 +6,16 @@ import numba as nb
 import numpy as np
 
 from tradecore_pipeline.models.density import Floats
+from tradecore_pipeline.models.kernels.intrinsics import bits_of, float_of
+from tradecore_pipeline.models.kernels.recursions import BLOCK_ROWS
 from tradecore_pipeline.models.kernels.sweeps import log_likelihood
 
 _FUSED = {"contract"}
 _SUMS = {"contract", "reassoc"}  # sums over rows, eight at a time
-_BLOCK_NUMBERS = 65_536
-"""Numbers that a block's temporaries hold: half a megabyte, so that they stay in the processor's cache."""
+_TILE = 512
+_ROOT_HALF_BITS = 0x3FE6A09E667F3BCD  # of the square root of a half: the first mantissa
+_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+_SERIES = tuple(2.0 / degree for degree in range(21, 1, -2))
 
 
 class StudentTEmission:
@@ -22,37 +26,24 @@ class StudentTEmission:
     robust.
     """
 
-    def __init__(self, *, means: Floats, scales: Floats, dfs: Floats, rows: int) -> None:
+    def __init__(self, *, means: Floats, scales: Floats, dfs: Floats) -> None:
         states, features = means.shape
         gammas = [math.lgamma((one + 1) / 2) - math.lgamma(one / 2) for one in dfs.ravel().tolist()]
         self._constant = np.reshape(gammas, means.shape) - 0.5 * np.log(dfs * math.pi) - np.log(scales)
         self._means, self._dfs, self._factors = means, dfs, 1 / (scales * np.sqrt(dfs))
         self._zeros, self._features = (0.0,) * states, (0.0,) * features
         self.states = states
-        self.block_rows = max(min(_BLOCK_NUMBERS // (states * features), rows), 1)
-        self._squares = np.empty((states, features, self.block_rows))
-        self._logs = np.empty_like(self._squares)
+        self.block_rows = BLOCK_ROWS
         self.sums = {"moments": np.zeros((4, states, features))}
 
     def log_densities(self, X: Floats, out: Floats) -> None:
         """Log densities of the rows of ``X`` into the first columns of ``out`` (K, B)."""
-        self._take_logs(X)
         exponents = (self._dfs + 1) / 2
-        _log_densities(self._zeros, self._features, X, self._logs, self._constant, exponents, out)
+        _log_densities(self._zeros, self._features, X, self._means, self._factors, self._constant, exponents, out)
 
-    def accumulate(self, X: Floats, gamma: Floats, *, again: bool) -> None:
+    def accumulate(self, X: Floats, gamma: Floats, *, first: int) -> None:  # noqa: ARG002 (one place is as good as another)
         """Adds the rows of ``X``, weighted by the first columns of ``gamma`` (K, B), to ``sums``."""
-        if not again:
-            self._take_logs(X)
-        _add_moments(
-            self._zeros, self._features, X, gamma, self._means, self._dfs, self._squares, self._logs,
-            self.sums["moments"],
-        )  # fmt: skip
-
-    def _take_logs(self, X: Floats) -> None:
-        """log(1 + z^2 / df), and z^2 / df, of each row; what lies behind the last row is left over, and not read."""
-        _scale_squares(self._zeros, self._features, X, self._means, self._factors, self._squares)
-        np.log1p(self._squares, out=self._logs)
+        _add_moments(self._zeros, self._features, X, gamma, self._means, self._factors, self._dfs, self.sums["moments"])
 
 
 def student_t_log_likelihood(X: Floats, means: Floats, scales: Floats, dfs: Floats) -> Floats:
@@ -60,43 +51,63 @@ def student_t_log_likelihood(X: Floats, means: Floats, scales: Floats, dfs: Floa
 
     A NaN says nothing about the state.
     """
-    return log_likelihood(StudentTEmission(means=means, scales=scales, dfs=dfs, rows=len(X)), X)
+    return log_likelihood(StudentTEmission(means=means, scales=scales, dfs=dfs), X)
+
+
+# Rows are gathered from a flat view whose step the compiler knows, by an index that it knows to be no negative one:
+# otherwise it takes them one at a time.
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FUSED)
-def _scale_squares(
-    zeros: tuple[float, ...], features: tuple[float, ...], X: Floats, means: Floats, factors: Floats, squares: Floats
-) -> None:
-    column = np.empty(squares.shape[2])
-    for d in range(len(features)):
-        for t in range(X.shape[0]):
-            column[t] = X[t, d]
-        # A whole block is handed to the logarithm, whatever it was.
-        column[X.shape[0] :] = 0.0
-        for k in range(len(zeros)):
-            row, mean, factor = squares[k, d], means[k, d], factors[k, d]
-            for t in range(column.shape[0]):
-                z = (column[t] - mean) * factor
-                row[t] = z * z
+def _fill_columns(features: tuple[float, ...], X: Floats, first: int, columns: Floats) -> int:
+    """Up to ``_TILE`` rows of ``X`` from ``first`` on into ``columns``; how many."""
+    width, rows = len(features), min(_TILE, X.shape[0] - first)
+    flat = X.reshape(X.size)[first * width : (first + rows) * width]
+    for t in range(rows):
+        for d in range(width):
+            columns[d, t] = flat[np.uint64(t) * np.uint64(width) + np.uint64(d)]
+    return rows
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FUSED)
-def _log_densities(
+def _log(x: float) -> float:
+    """Logarithm of a number from 1 to 1e300, to 2e-16 absolutely; of others anything."""
+    bits = bits_of(x)
+    exponent = (bits - _ROOT_HALF_BITS) >> 52
+    mantissa = float_of(bits - (exponent << 52))
+    ratio = (mantissa - 1.0) / (mantissa + 1.0)
+    square = ratio * ratio
+    series = _SERIES[0]
+    for term in range(1, len(_SERIES)):
+        series = series * square + _SERIES[term]
+    power = float(exponent)
+    return power * _LN2_HIGH + (power * _LN2_LOW + (ratio * square * series + 2.0 * ratio))
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FUSED)
+def _log_densities(  # noqa: PLR0917 (compiled functions take arguments by place)
     zeros: tuple[float, ...],
     features: tuple[float, ...],
     X: Floats,
-    logs: Floats,
+    means: Floats,
+    factors: Floats,
     constant: Floats,
     exponents: Floats,
     out: Floats,
 ) -> None:
-    for k in range(len(zeros)):
-        for t in range(X.shape[0]):
-            density = 0.0
+    columns = np.empty((len(features), _TILE))
+    for first in range(0, X.shape[0], _TILE):
+        rows = _fill_columns(features, X, first, columns)
+        for k in range(len(zeros)):
+            row = out[k, first : first + rows]
+            row[:] = 0.0
             for d in range(len(features)):
-                one = constant[k, d] - exponents[k, d] * logs[k, d, t]
-                density += 0.0 if math.isnan(one) else one
-            out[k, t] = density
+                column, mean, factor = columns[d], means[k, d], factors[k, d]
+                top, exponent = constant[k, d], exponents[k, d]
+                for t in range(rows):
+                    z = (column[t] - mean) * factor
+                    density = top - exponent * _log(1.0 + z * z)
+                    row[t] += 0.0 if math.isnan(z) else density
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
@@ -106,30 +117,31 @@ def _add_moments(  # noqa: PLR0917 (compiled functions take arguments by place)
     X: Floats,
     gamma: Floats,
     means: Floats,
+    factors: Floats,
     dfs: Floats,
-    squares: Floats,
-    logs: Floats,
     sums: Floats,
 ) -> None:
-    column = np.empty(X.shape[0])
-    for d in range(len(features)):
-        for t in range(X.shape[0]):
-            column[t] = X[t, d]
+    columns = np.empty((len(features), _TILE))
+    for first in range(0, X.shape[0], _TILE):
+        rows = _fill_columns(features, X, first, columns)
         for k in range(len(zeros)):
-            top, level = (dfs[k, d] + 1) / dfs[k, d], math.log((dfs[k, d] + 1) / dfs[k, d])
-            mean, held, square, log = means[k, d], gamma[k], squares[k, d], logs[k, d]
-            weight = first = second = log_weight = 0.0
-            for t in range(column.shape[0]):
-                away = column[t] - mean
-                part = held[t] * (top / (1.0 + square[t]))
-                weight += part
-                first += part * away
-                second += part * away * away
-                log_weight += held[t] * (level - log[t]) - part
-            sums[0, k, d] += weight
-            sums[1, k, d] += first
-            sums[2, k, d] += second
-            sums[3, k, d] += log_weight
+            held = gamma[k, first : first + rows]
+            for d in range(len(features)):
+                top, column, mean, factor = (dfs[k, d] + 1) / dfs[k, d], columns[d], means[k, d], factors[k, d]
+                level = math.log(top)
+                weight = moved = spread = log_weight = 0.0
+                for t in range(rows):
+                    away = column[t] - mean
+                    whole = 1.0 + (away * factor) * (away * factor)
+                    part = held[t] * (top / whole)
+                    weight += part
+                    moved += part * away
+                    spread += part * away * away
+                    log_weight += held[t] * (level - _log(whole)) - part
+                sums[0, k, d] += weight
+                sums[1, k, d] += moved
+                sums[2, k, d] += spread
+                sums[3, k, d] += log_weight
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")

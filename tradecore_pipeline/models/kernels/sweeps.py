@@ -1,6 +1,7 @@
 """The E-step of EM over many sequences, block by block: from observations to the sums that an M-step needs."""
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -8,13 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tradecore_pipeline.models.density import Floats
-from tradecore_pipeline.models.kernels.recursions import (
-    BLOCK_ROWS,
-    backward,
-    forward,
-    likelihoods,
-    smooth,
-)
+from tradecore_pipeline.models.kernels.lattice import RAISED_BITS, backward, meet, smooth
+from tradecore_pipeline.models.kernels.recursions import BLOCK_ROWS, forward, likelihoods
 
 
 class Emission(Protocol):
@@ -22,92 +18,178 @@ class Emission(Protocol):
 
     states: int
     block_rows: int
-    sums: dict[str, Any]
+    sums: dict[str, Floats]
 
     def log_densities(self, X: Floats, out: Floats) -> None:
         """Log densities of the rows of ``X`` into the first columns of ``out`` (K, B)."""
 
-    def accumulate(self, X: Floats, gamma: Floats, *, again: bool) -> None:
+    def accumulate(self, X: Floats, gamma: Floats, *, first: int) -> None:
         """Adds the rows of ``X``, weighted by the first columns of ``gamma`` (K, B), to ``sums``.
 
-        ``again``: the last call of ``log_densities`` was for the same rows.
+        ``first`` is the place of ``X[0]`` among all rows.
         """
 
 
-@dataclass(slots=True)
-class Workspace:
-    """The lattices of an E-step, kept from one to the next: asking for fresh memory costs as much as filling it.
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Some rows in a row: where they are, which of them (from 0) begin a sequence, and their part of the lattice.
 
-    Likelihoods and probabilities take 16 bytes per row and state between them.
+    ``carried`` is the forward recursion's in the first half of the blocks and the backward one's in the second.
     """
 
+    rows: slice
+    edges: NDArray[np.bool_]
+    firsts: NDArray[np.intp]
     likelihood: Floats
-    probability: Floats
+    carried: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The lattice of an E-step, kept from one to the next: asking for fresh memory costs as much as filling it.
+
+    An even number of blocks, 16 bytes per row and state; ``spare`` (3, K, B) is for the block at hand.
+    """
+
+    begins: NDArray[np.bool_]
+    blocks: list[_Block]
+    spare: Floats
+    shift: Floats
 
     @classmethod
-    def suiting(cls, kept: "Workspace | None", emission: Emission, *, rows: int) -> "Workspace":
-        """``kept`` if it has the right shape, else a new one."""
-        width = min(emission.block_rows, rows)
-        shape = (-(-rows // width), emission.states, width)
-        if kept is not None and kept.likelihood.shape == shape:
+    def suiting(cls, kept: "Workspace | None", emission: Emission, begins: NDArray[np.bool_]) -> "Workspace":
+        """``kept`` if it was made for such rows and states, else a new one; ``begins`` of ``sequence_begins``."""
+        rows, states = len(begins) - 1, emission.states
+        count = 2 * -(-rows // (2 * emission.block_rows))
+        same = kept is not None and (len(kept.blocks), kept.spare.shape[1]) == (count, states)
+        if kept is not None and same and (kept.begins is begins or np.array_equal(kept.begins, begins)):
             return kept
-        return cls(np.empty(shape), np.empty(shape))
+        shape = (count, states, -(-rows // count))
+        likelihood, carried = np.empty(shape), np.empty(shape)
+        bounds = [number * rows // count for number in range(count + 1)]
+        blocks = [
+            _Block(
+                rows=slice(first, last),
+                edges=begins[first : last + 1],
+                firsts=np.flatnonzero(begins[first:last]),
+                likelihood=likelihood[number],
+                carried=carried[number],
+            )
+            for number, (first, last) in enumerate(itertools.pairwise(bounds))
+        ]
+        return cls(begins, blocks, np.zeros((3, *shape[1:])), np.empty(shape[2]))
+
+
+class _Sums:
+    """What an E-step adds up, and the steps both orders of it share."""
+
+    def __init__(self, emission: Emission, transmat: Floats, X: Floats, space: Workspace) -> None:
+        states = emission.states
+        for total in emission.sums.values():
+            total[...] = 0.0
+        self.zeros, self.squares = (0.0,) * states, (0.0,) * states**2
+        self.emission, self.transmat, self.X, self.space = emission, transmat, X, space
+        self.transitions, self.start, self.post = np.zeros((states, states)), np.zeros(states), np.zeros(states)
+
+    def likelihood(self, block: _Block) -> float:
+        """Fills a block's likelihoods, the space's ``shift`` and, with logs less that, its first spare; shift's sum."""
+        logs, part = self.space.spare[0], self.X[block.rows]
+        self.emission.log_densities(part, logs)
+        return likelihoods(self.zeros, len(part), logs, logs, self.space.shift, block.likelihood)
+
+    def add(self, block: _Block, reached: Floats, ahead: Floats) -> float:
+        """Adds a block's rows; how many of them were lost."""
+        gamma, part = self.space.spare[0], self.X[block.rows]
+        lost = smooth(
+            self.zeros, self.squares, len(part), self.transmat, reached, ahead, gamma, self.transitions, self.post
+        )
+        self.emission.accumulate(part, gamma, first=block.rows.start)
+        if len(block.firsts):
+            self.start += gamma[:, block.firsts].sum(axis=1)
+        return lost
+
+    def done(self) -> dict[str, Floats]:
+        return {"start": self.start, "trans": self.transitions * self.transmat, "post": self.post, **self.emission.sums}
 
 
 def sweep(
-    emission: Emission, startprob: Floats, transmat: Floats, X: Floats, *, begins: NDArray[np.bool_], space: Workspace
+    emission: Emission, startprob: Floats, transmat: Floats, X: Floats, *, space: Workspace
 ) -> tuple[float, dict[str, Any]]:
     """Total log-likelihood, and the sums ``start``, ``trans``, ``post`` and the emission's over all of ``X``.
 
+    Both recursions run at once, from both ends. Where that meets a row whose likelihood cannot be told from zero (only
+    a state explains it that cannot be reached, say), all is done again in order and with care.
+
     Args:
-        emission: what the states emit, with sums of zero.
+        emission: what the states emit; its sums are set to zero first.
         startprob: (K,).
         transmat: (K, K).
-        X: rows (T, D) of all sequences.
-        begins: (T + 1,), true where a sequence begins, and at the end.
-        space: of ``Workspace.suiting`` these sizes.
+        X: rows (T, D) of all sequences, contiguous.
+        space: ``Workspace.suiting`` the emission and the sequences.
     """
-    total = _forward(emission, startprob, transmat, X, begins=begins, space=space)
-    states, width = space.likelihood.shape[1:]
-    zeros, onward, ahead = (0.0,) * states, np.ones(states), np.empty((states, width))
-    transitions, start, post = np.zeros((states, states)), np.zeros(states), np.zeros(states)
-    last = len(space.likelihood) - 1
-    for number in range(last, -1, -1):
-        part, edges = _block(number, X, begins, space)
-        rows, gamma = len(part), space.probability[number]
-        backward(zeros, rows, edges, transmat, space.likelihood[number], gamma, onward, ahead)
-        smooth(zeros, rows, transmat, gamma, ahead, transitions, post)
-        emission.accumulate(part, gamma, again=number == last)
-        start += gamma[:, np.flatnonzero(edges[:rows])].sum(axis=1)
-    return total, {"start": start, "trans": transitions * transmat, "post": post, **emission.sums}
+    startprob, transmat = np.ascontiguousarray(startprob), np.ascontiguousarray(transmat)
+    sums = _Sums(emission, transmat, X, space)
+    total = _from_both_ends(sums, startprob)
+    if total is None:
+        sums = _Sums(emission, transmat, X, space)
+        total = _in_order(sums, startprob)
+    return total, sums.done()
 
 
-def _forward(
-    emission: Emission, startprob: Floats, transmat: Floats, X: Floats, *, begins: NDArray[np.bool_], space: Workspace
-) -> float:
-    states, width = space.likelihood.shape[1:]
-    zeros, carried = (0.0,) * states, np.ones(states)
-    shifted, shift, totals = np.zeros((states, width)), np.empty(width), np.ones(width + 1)
-    total = 0.0
-    for number, likelihood in enumerate(space.likelihood):
-        part, edges = _block(number, X, begins, space)
-        rows = len(part)
-        emission.log_densities(part, shifted)
-        likelihoods(zeros, rows, shifted, shifted, shift, likelihood)
+def _from_both_ends(sums: _Sums, startprob: Floats) -> float | None:
+    """The log-likelihood, with all sums added up; nothing if some row was lost."""
+    blocks, states, total = sums.space.blocks, len(startprob), 0.0
+    mass, following = np.zeros(states + 1), np.zeros(states)
+    mass[0] = 1.0
+    pairs = list(zip(blocks, reversed(blocks), strict=True))
+    half = len(blocks) // 2
+
+    def step(front: _Block, reached: Floats, back: _Block, ahead: Floats, soon: tuple[Floats, ...]) -> bool:
+        return meet(
+            sums.zeros, sums.squares, startprob, sums.transmat, front.edges, front.likelihood, mass, reached,
+            back.edges, back.likelihood, following, ahead, *(numbers.reshape(-1) for numbers in soon),
+        )  # fmt: skip
+
+    for number, (front, back) in enumerate(pairs[:half]):
+        total += sums.likelihood(front) + sums.likelihood(back)
+        one, other = pairs[number + 1]
+        soon = (sums.X[one.rows], sums.X[other.rows], one.likelihood, other.likelihood)
+        if step(front, front.carried, back, back.carried, soon):
+            return None
+    reached, ahead = sums.space.spare[1:]
+    for front, back in pairs[half:]:
+        soon = (sums.X[front.rows], sums.X[back.rows], front.carried, back.carried)
+        if (
+            step(front, reached, back, ahead, soon)
+            or sums.add(front, reached, front.carried)
+            or sums.add(back, back.carried, ahead)
+        ):
+            return None
+    return total + math.log(mass[:-1].sum()) - float(mass[-1]) * RAISED_BITS * math.log(2.0)
+
+
+def _in_order(sums: _Sums, startprob: Floats) -> float:
+    """The log-likelihood, with all sums added up: forward over all blocks, then backward."""
+    space, states, total = sums.space, len(startprob), 0.0
+    logs, ahead = space.spare[:2]
+    onto, onward, totals = np.ones(states), np.ones(states), np.ones(len(space.shift) + 1)
+    for block in space.blocks:
+        rows = len(block.edges) - 1
+        sums.likelihood(block)
         forward(
-            zeros, rows, edges, startprob, transmat, shifted, likelihood, space.probability[number], shift, totals,
-            carried,
+            sums.zeros, rows, block.edges, startprob, sums.transmat, logs, block.likelihood, block.carried,
+            space.shift, totals, onto,
         )  # fmt: skip
         # The totals of rows between cancel: what remains are those of the sequences' last rows.
-        total += float(shift[:rows].sum() + np.log(totals[1:][np.flatnonzero(edges[1:])]).sum())
+        total += float(space.shift[:rows].sum() + np.log(totals[1:][np.flatnonzero(block.edges[1:])]).sum())
         totals[0] = totals[rows]
+    for block in reversed(space.blocks):
+        backward(
+            sums.zeros, len(block.edges) - 1, block.edges, sums.transmat, block.likelihood, block.carried, onward,
+            ahead,
+        )  # fmt: skip
+        sums.add(block, block.carried, ahead)
     return total
-
-
-def _block(number: int, X: Floats, begins: NDArray[np.bool_], space: Workspace) -> tuple[Floats, NDArray[np.bool_]]:
-    first = number * space.likelihood.shape[2]
-    part = X[first : first + space.likelihood.shape[2]]
-    return part, begins[first : first + len(part) + 1]
 
 
 def sequence_begins(rows: int, lengths: ArrayLike | None) -> NDArray[np.bool_]:
@@ -171,9 +253,8 @@ def forward_filter(startprob: Floats, transmat: Floats, log_likelihood: Floats) 
 def expectation(startprob: Floats, transmat: Floats, log_likelihood: Floats) -> tuple[float, Floats, Floats]:
     """The E-step: total log-likelihood, smoothed probabilities (T, K) and summed transition probabilities (K, K)."""
     emission = _Given(log_likelihood)
-    space = Workspace.suiting(None, emission, rows=len(log_likelihood))
-    begins = sequence_begins(len(log_likelihood), None)
-    total, sums = sweep(emission, startprob, transmat, log_likelihood, begins=begins, space=space)
+    space = Workspace.suiting(None, emission, sequence_begins(len(log_likelihood), None))
+    total, sums = sweep(emission, startprob, transmat, np.ascontiguousarray(log_likelihood), space=space)
     return total, emission.gamma, sums["trans"]
 
 
@@ -182,13 +263,11 @@ class _Given:
 
     def __init__(self, log_likelihood: Floats) -> None:
         self.states, self.block_rows = log_likelihood.shape[1], BLOCK_ROWS
-        self.sums: dict[str, Any] = {}
+        self.sums: dict[str, Floats] = {}
         self.gamma = np.empty(log_likelihood.shape)
-        self._end = len(log_likelihood)
 
     def log_densities(self, X: Floats, out: Floats) -> None:
         out[:, : len(X)] = X.T
 
-    def accumulate(self, X: Floats, gamma: Floats, *, again: bool) -> None:  # noqa: ARG002 (blocks come last to first)
-        self.gamma[self._end - len(X) : self._end] = gamma[:, : len(X)].T
-        self._end -= len(X)
+    def accumulate(self, X: Floats, gamma: Floats, *, first: int) -> None:
+        self.gamma[first : first + len(X)] = gamma[:, : len(X)].T
