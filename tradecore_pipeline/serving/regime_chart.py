@@ -39,7 +39,7 @@ def regime_chart(rows: RegimeRows) -> go.Figure:
         figure.update_yaxes(range=[-1.2, 1.2], tickvals=[-1, 1], ticktext=["down", "up"], row=4, col=1)
     figure.update_layout(
         template="plotly_white", height=_PIXELS + (60 if count > 3 else 0), hovermode="x unified",
-        margin={"l": 60, "r": 20, "t": 60, "b": 40}, legend={"orientation": "h", "y": 1.07, "x": 0.4},
+        margin={"l": 60, "r": 20, "t": 60, "b": 40}, legend={"orientation": "h", "y": 1.07, "x": 0.3},
         xaxis_rangeslider_visible=False,
     )  # fmt: skip
     figure.update_annotations(x=0, xanchor="left", yshift=6, font={"size": 14})
