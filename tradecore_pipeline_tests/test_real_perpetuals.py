@@ -111,7 +111,17 @@ def test_coverage_counts_every_minute_and_misses_none(settings: Settings) -> Non
     assert len(shown) == 3 * len(MONTHS)
     for instrument, month in MONTHS.items():
         days = month_days(month)
-        states = ("done", "gap", "restated", "before_listing", "incomplete", "failed", "missing", "not_published")
+        states = (
+            "done",
+            "gap",
+            "restated",
+            "before_listing",
+            "incomplete",
+            "failed",
+            "missing",
+            "damaged",
+            "not_published",
+        )
         nothing = {"first": None, "last": None, "days": len(days), "rows": 0, "missing_minutes": 0, "gaps": 0}
         nothing |= {f"{state}_days": 0 for state in states} | {"not_published_days": len(days)}
         bars = {"first": str(days[0]), "last": str(days[-1]), "rows": MINUTES[instrument]}
