@@ -1,5 +1,6 @@
 """Fits in MLflow: one run per fit, one registered model per instrument, timeframe and kind, one alias per month."""
 
+import errno
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 """The alias of the newest month's version, where it is not the champion."""
 
+_NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT})
 _LONGEST_REASON = 160
 """Characters of what MLflow said: it repeats itself at length where nobody answers."""
 _DIGEST = "tradecore.model_sha256"
@@ -258,6 +260,8 @@ def _explained(tracking_uri: str, lost: str) -> Generator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, SafetensorError, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
+            raise  # nothing is wrong with the registry: who reports it names the folder
         reason = shorten((str(error).strip().splitlines() or [type(error).__name__])[0], _LONGEST_REASON)
         if tracking_uri.startswith("http"):
             remedy = "start it, or correct mlflow_tracking_uri, and train again"

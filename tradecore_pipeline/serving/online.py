@@ -16,7 +16,7 @@ from tradecore_pipeline.domain.tables import BARS, REGIMES
 from tradecore_pipeline.domain.time import Clock, Timeframe, day_start, month_of, parse_month, utc_now
 from tradecore_pipeline.model_registry import ModelRegistry, StoredModel
 from tradecore_pipeline.serving.next_bars import BAR_COLUMNS
-from tradecore_pipeline.serving.online_regimes import STATE_ADVICE, OnlineRegimes, reach_bars
+from tradecore_pipeline.serving.online_regimes import STATE_ADVICE, OnlineRegimes, content_sha256, reach_bars
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.storage.lake import Lake
 from tradecore_pipeline.storage.layout import Layout
@@ -170,9 +170,11 @@ def _read_state(path: Path, instrument: Instrument, timeframe: Timeframe) -> Map
         document: dict[str, Any] = json.loads(path.read_bytes())
         found = f"{document['instrument']} {document['timeframe']}"
         parse_month(str(document["month"]))
+        if document["sha256"] != content_sha256(document):
+            raise FilterStateError(f"{path} was changed since it was saved: {STATE_ADVICE}")
     except FileNotFoundError:
         raise FilterStateError(f"{path} does not exist: leave state out to go on from the last published row") from None
-    except (ValueError, LookupError, TypeError, UsageError) as error:
+    except (ValueError, LookupError, TypeError, UsageError, OSError, RecursionError) as error:
         raise FilterStateError(f"{path} is no saved filter state: {STATE_ADVICE}") from error
     if found != f"{instrument} {timeframe}":
         raise FilterStateError(f"{path} is a state of {found}, not of {instrument} {timeframe}: {STATE_ADVICE}")

@@ -1,5 +1,6 @@
 """The filter of one month's regime model after its last bar: it moves on with each bar, and is kept as JSON."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -115,7 +116,8 @@ class OnlineRegimes:
                 **{name: self._plain(name) for name in (*BAR_COLUMNS, *self.features)},
             },
         }
-        write_bytes(Path(path), f"{json.dumps(document, allow_nan=False)}\n".encode())
+        whole = document | {"sha256": content_sha256(document)}
+        write_bytes(Path(path), f"{json.dumps(whole, allow_nan=False)}\n".encode())
 
     def restored(self, document: Mapping[str, Any]) -> "OnlineRegimes":
         """This month's filter in the state that ``save`` wrote.
@@ -180,3 +182,9 @@ def reach_bars(model: "RegimeModel") -> int:
 
 def _damaged(instrument: Instrument) -> FilterStateError:
     return FilterStateError(f"the saved filter state of {instrument} is damaged: {STATE_ADVICE}")
+
+
+def content_sha256(document: Mapping[str, Any]) -> str:
+    """Of a saved state without its own digest: probabilities that somebody edited are no filter's."""
+    content = {name: value for name, value in document.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -155,7 +155,9 @@ class Catalog:
                 if not _is_readable(path, view.table):
                     return InvalidDataError(f"{path} cannot be read: `tradecore repair` writes it again")
         if named := _FILE.search(str(error)):
-            return InvalidDataError(f"{named[0]} cannot be read: `tradecore repair` fetches that day again")
+            fetched = any(f"/{name}/" in named[0] for name in MARKET_DATA)
+            remedy = "`tradecore repair` fetches that day again" if fetched else "`tradecore predict` writes it again"
+            return InvalidDataError(f"{named[0]} cannot be read: {remedy}")
         return UsageError(first_line(error))
 
     def _branches(self, view: View) -> list[Branch]:

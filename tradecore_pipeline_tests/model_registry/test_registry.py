@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -366,3 +367,14 @@ def test_a_model_whose_files_are_not_what_was_fitted_is_refused_and_fitted_anew(
     again = fit()
     assert again.version == logged.version + 1
     assert registry.load("indicator_params", instrument, timeframe=HOUR, month=MAY) is not None
+
+
+def test_a_read_only_home_is_no_damaged_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = ModelRegistry(f"sqlite:///{tmp_path / 'mlflow.db'}", artifact_root=tmp_path / "mlartifacts")
+
+    def refuse(path: Path, **_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(OSError, match="Read-only file system"):
+        registry.load("har", Instrument("binance", "BTC/USDT:USDT"), timeframe=HOUR, month=MAY)

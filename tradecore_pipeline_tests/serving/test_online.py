@@ -12,14 +12,20 @@ import pandas as pd
 import pytest
 
 from tradecore_pipeline import load_bars, load_regimes, open_filter
-from tradecore_pipeline.domain.errors import InvalidDataError, MissingInputError, TradecoreError, UsageError
+from tradecore_pipeline.domain.errors import (
+    FilterStateError,
+    InvalidDataError,
+    MissingInputError,
+    TradecoreError,
+    UsageError,
+)
 from tradecore_pipeline.domain.tables import REGIMES
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.models.flicker import held_states
-from tradecore_pipeline.models.online import FilterStateError, OnlineFilter, parameters_id
+from tradecore_pipeline.models.online import OnlineFilter, parameters_id
 from tradecore_pipeline.models.regimes import RegimeModel, fit_regimes
 from tradecore_pipeline.serving.next_bars import BAR_COLUMNS
-from tradecore_pipeline.serving.online_regimes import OnlineRegimes
+from tradecore_pipeline.serving.online_regimes import OnlineRegimes, content_sha256
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline_tests.chain import (
     BTC,
@@ -175,7 +181,8 @@ def test_a_damaged_or_foreign_state_is_refused(
 ) -> None:
     path = tmp_path / "state.json"
     opened(home).save(path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    changed = json.loads(path.read_text()) | change
+    path.write_text(json.dumps(changed | {"sha256": content_sha256(changed)}))
     with pytest.raises(FilterStateError, match=message):
         opened(home, path)
     path.write_text(path.read_text()[:-9])
@@ -183,6 +190,19 @@ def test_a_damaged_or_foreign_state_is_refused(
         opened(home, path)
     with pytest.raises(FilterStateError, match="does not exist"):
         opened(home, tmp_path / "nowhere.json")
+
+
+def test_a_state_that_somebody_edited_is_refused(home: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    opened(home).save(path)
+    document = json.loads(path.read_text())
+    state = json.loads(document["filter"])
+    document["filter"] = json.dumps(state | {"probabilities": state["probabilities"][::-1]})
+    path.write_text(json.dumps(document))
+    with pytest.raises(FilterStateError, match=r"state\.json was changed since it was saved"):
+        opened(home, path)
+    with pytest.raises(FilterStateError, match="is no saved filter state"):
+        opened(home, tmp_path)
 
 
 def test_rows_of_another_model_than_the_months_are_not_gone_on_from(home: Settings) -> None:
