@@ -21,8 +21,8 @@ from tradecore_pipeline.serving.model_scores import (
     Recall,
     Registered,
     Wanted,
-    published_rows,
     score_models,
+    scored_rows,
 )
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.storage.ledger import Ledger
@@ -62,7 +62,7 @@ def score(
     with Session(settings) as session:
         adapters = session.adapters
         wanted = _wanted(adapters, which, length, first, last)
-        rows = published_rows(adapters.lake, wanted)
+        rows = scored_rows(adapters.lake, wanted)
         months = len(list(month_range(rows.index[0].date(), rows.index[-1].date())))
         with session.progress.stage("score", months):
             found = score_models(

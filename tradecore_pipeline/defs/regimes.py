@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from tradecore_pipeline.defs import feature_days, features, training
 from tradecore_pipeline.defs.anchors import other_anchor
@@ -146,8 +147,8 @@ def predict(month: Month, first: date, last: date) -> Predicted:
         trained_on = int(hmm.config.get("window_bars", month.adapters.settings.window_bars(month.timeframe)))
         bars, longer = _bars_up_to(month, last, window_bars=trained_on)
         columns = month.columns(bars, model.emission.features)
-        rows = _published(month, bars, model, hmm, model.filter(bars, columns))
-        rows["trend"] = trend_signs(longer)[-len(bars) :]
+        trend = trend_signs(longer)[-len(bars) :]
+        rows = _published(month, bars, model, hmm, model.filter(bars, columns), trend=trend)
     silent = (model.log_likelihood_of(bars, columns) == 0).all(axis=1)
     return Predicted(
         rows=rows.loc[day_start(first) :],
@@ -157,7 +158,13 @@ def predict(month: Month, first: date, last: date) -> Predicted:
 
 
 def _published(
-    month: Month, bars: pd.DataFrame, model: "RegimeModel", hmm: StoredModel, filtered: "FilteredRegimes"
+    month: Month,
+    bars: pd.DataFrame,
+    model: "RegimeModel",
+    hmm: StoredModel,
+    filtered: "FilteredRegimes",
+    *,
+    trend: NDArray[np.int32],
 ) -> pd.DataFrame:
     from tradecore_pipeline.models.lstm import forecast_inputs  # noqa: PLC0415 (heavy, and only runs need it)
     from tradecore_pipeline.models.published import published_rows  # noqa: PLC0415 (as above)
@@ -173,9 +180,9 @@ def _published(
         direction_significant=bool(hmm.config["direction"]["significant"]),
         forecast=forecast.pooled,
         har=forecast.har,
+        trend=trend,
         tick=forecaster.har.tick,
         label_threshold=month.adapters.settings.label_threshold,
-        timeframe=month.timeframe,
     )
     return rows.assign(hmm_run_id=hmm.run_id, forecast_run_id=lstm.run_id)
 

@@ -1,13 +1,11 @@
 """The yearly anchor: one fit per year that gives its months' states their meaning, whichever months are trained."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import pandas as pd
 
-from tradecore_pipeline.domain.time import Timeframe
-
 if TYPE_CHECKING:
-    from tradecore_pipeline.models.regimes import RegimeModel
+    from tradecore_pipeline.models.regimes import RegimeChoices, RegimeModel
 
 RECIPE = 1
 """Raised with every change of how regime models are fitted, so that anchors kept by another version are fitted anew."""
@@ -16,16 +14,7 @@ _RESTARTS_FACTOR = 4
 
 
 def fit_anchor(
-    bars: pd.DataFrame,
-    columns: pd.DataFrame | None = None,
-    *,
-    timeframe: Timeframe,
-    states: int,
-    restarts: int,
-    emission: str,
-    features: tuple[str, ...],
-    carry_bars: tuple[int, ...],
-    seed: int,
+    bars: pd.DataFrame, columns: pd.DataFrame | None = None, **choices: Unpack["RegimeChoices"]
 ) -> "RegimeModel":
     """The anchor's model from its training window: ``fit_regimes`` with more starts; the arguments are its.
 
@@ -34,7 +23,5 @@ def fit_anchor(
     """
     from tradecore_pipeline.models.regimes import fit_regimes  # noqa: PLC0415 (numba)
 
-    return fit_regimes(
-        bars, columns, timeframe=timeframe, states=states, restarts=_RESTARTS_FACTOR * restarts, emission=emission,
-        features=features, carry_bars=carry_bars, seed=seed,
-    )  # fmt: skip
+    choices["restarts"] *= _RESTARTS_FACTOR
+    return fit_regimes(bars, columns, **choices)

@@ -1,16 +1,15 @@
 """The names of states, and whether the names that speak of direction have earned it out-of-sample."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
 
 from tradecore_pipeline.domain.errors import ModelFitError
-from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.models.bootstrap import block_length, interval, resampled_sums
 from tradecore_pipeline.models.density import Floats
-from tradecore_pipeline.models.regimes import BASIS_POINTS, RegimeModel, fit_regimes
+from tradecore_pipeline.models.regimes import BASIS_POINTS, RegimeChoices, RegimeModel, fit_regimes
 from tradecore_pipeline.models.returns import next_percent_returns
 
 _VOLATILITY_NAMES = {2: ("Calm", "Turbulent"), 3: ("Calm", "Normal", "Turbulent")}
@@ -71,28 +70,17 @@ def direction_names(mean_returns: Floats) -> tuple[str, ...]:
 
 
 def direction_evidence(
-    bars: pd.DataFrame,
-    columns: pd.DataFrame | None = None,
-    *,
-    timeframe: Timeframe,
-    states: int,
-    restarts: int,
-    emission: str,
-    features: tuple[str, ...],
-    carry_bars: tuple[int, ...],
-    seed: int,
+    bars: pd.DataFrame, columns: pd.DataFrame | None = None, **choices: Unpack[RegimeChoices]
 ) -> DirectionEvidence:
     """Whether direction held out-of-sample inside a training window: fit on its first half, filter on its second.
 
     The arguments are those of ``fit_regimes``. Only ``bars`` are read, so the answer is known when the window ends.
     """
+    timeframe = choices["timeframe"]
     half = len(bars) // 2
     early = None if columns is None else columns.iloc[:half]
     try:
-        model = fit_regimes(
-            bars.iloc[:half], early, timeframe=timeframe, states=states, restarts=restarts, emission=emission,
-            features=features, carry_bars=carry_bars, seed=seed,
-        )  # fmt: skip
+        model = fit_regimes(bars.iloc[:half], early, **choices)
     except ModelFitError as error:
         return DirectionEvidence.none(f"no acceptable fit on the first half of the window: {error}")
     state = model.filter(bars, columns).index[half:]
@@ -101,7 +89,7 @@ def direction_evidence(
     top = state[known] == model.mean_returns_bps.argmax()
     bottom = state[known] == model.mean_returns_bps.argmin()
     found = difference_of_means(
-        BASIS_POINTS * returns[known], top, bottom, block_bars=block_length(timeframe), seed=seed
+        BASIS_POINTS * returns[known], top, bottom, block_bars=block_length(timeframe), seed=choices["seed"]
     )
     return replace(found, half_model=model)
 

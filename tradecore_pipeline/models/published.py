@@ -2,14 +2,13 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.models.density import PERCENT, Floats, StudentMixture
 from tradecore_pipeline.models.direction import direction_names, volatility_regime_names
 from tradecore_pipeline.models.flicker import held_states
 from tradecore_pipeline.models.regimes import FilteredRegimes, RegimeModel
 from tradecore_pipeline.models.ticks import next_log_scores
-from tradecore_pipeline.models.trend import trend_signs
 
 
 def published_rows(
@@ -20,9 +19,9 @@ def published_rows(
     direction_significant: bool,
     forecast: StudentMixture,
     har: StudentMixture,
+    trend: NDArray[np.int32],
     tick: float,
     label_threshold: float,
-    timeframe: Timeframe,
 ) -> pd.DataFrame:
     """The columns of the regimes table, run ids apart, for each of ``bars``; row t is known at its ts_close.
 
@@ -33,12 +32,12 @@ def published_rows(
         direction_significant: whether its states' means differed out-of-sample before the month.
         forecast: the published density of the bar after each one.
         har: the baseline's, for its score.
+        trend: the sign of the 30-day return at each bar (``trend.trend_signs``), which may reach back before ``bars``.
         tick: the market's price step as the training window showed it, in quote units.
         label_threshold: the filtered probability above which another state is held.
-        timeframe: the length of the bars.
     """
     volatility, direction = volatility_regime_names(model.states), direction_names(model.mean_returns_bps)
-    index = filtered.index
+    index, timeframe = filtered.index, model.timeframe
     return pd.DataFrame(
         {
             "ts_close": bars.index + pd.Timedelta(timeframe.duration),
@@ -49,7 +48,7 @@ def published_rows(
             "confidence": filtered.confidence,
             "filtered_probability": list(filtered.probabilities),
             "held_index": held_states(filtered.probabilities, label_threshold).astype(np.int32),
-            "trend": trend_signs(bars),
+            "trend": trend,
             "forecast_log_return": forecast.mean / PERCENT,
             "forecast_volatility": forecast.volatility / PERCENT,
             "log_score": _standing_before(next_log_scores(forecast, bars, timeframe=timeframe, tick=tick)),

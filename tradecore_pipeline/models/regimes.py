@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -154,6 +154,18 @@ _PERSISTENCE = 0.3
 _ARRAYS = ("startprob", "transmat", "mean_returns_bps", "occupancy")
 _LATER_ARRAYS = {"mean_return_intervals_bps": (2,), "volatilities_percent": ()}
 """Those that models stored earlier lack, and their shape beside K."""
+
+
+class RegimeChoices(TypedDict):
+    """What a fit takes beside bars; ``fit_regimes`` says what each means."""
+
+    timeframe: Timeframe
+    states: int
+    restarts: int
+    emission: str
+    features: tuple[str, ...]
+    carry_bars: tuple[int, ...]
+    seed: int
 
 
 def fit_regimes(  # noqa: PLR0913 (a window, and the settings it is fitted with)

@@ -57,9 +57,9 @@ class ModelRows:
             direction_significant=models.direction.significant,
             forecast=forecast.pooled,
             har=forecast.har,
+            trend=trend_signs(bars),
             tick=models.forecaster.har.tick,
             label_threshold=self.plan.settings.label_threshold,
-            timeframe=self.plan.timeframe,
         )
         parts = (_moments(forecast.lstm, bars).add_prefix("lstm_"), inputs.add_prefix("input_"))
         return rows.join(list(parts)).join(forecast.weights.add_prefix("pool_weight_"))

@@ -62,7 +62,7 @@ class ModelScores:
     """What a reader must know about single models, a sentence each."""
 
 
-def published_rows(lake: Lake, wanted: Wanted) -> pd.DataFrame:
+def scored_rows(lake: Lake, wanted: Wanted) -> pd.DataFrame:
     """The published rows to score.
 
     Raises:

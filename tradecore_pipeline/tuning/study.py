@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 
 from tradecore_pipeline.domain.errors import InvalidDataError
-from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.features.month import frame_digest
 from tradecore_pipeline.features.prices import Sources
 from tradecore_pipeline.features.tuned import DEFAULT_PARAMETERS, IndicatorParameters, tuned_warm_up_bars
 from tradecore_pipeline.features.tuned_indicators import Indicator
 from tradecore_pipeline.tuning.importance import importances
 from tradecore_pipeline.tuning.inputs import Inputs
-from tradecore_pipeline.tuning.objective import DEFAULT_OBJECTIVE, Objective
+from tradecore_pipeline.tuning.objective import Objective
 from tradecore_pipeline.tuning.plan import StudyPlan, TuningResult
 from tradecore_pipeline.validation.scoreboard import hac_lags, standard_error
 
@@ -60,24 +59,6 @@ def tune_lengths(sources: Sources, plan: StudyPlan, *, study_path: Path, study_n
         study.tell(trial, objective(_suggest(trial, inputs.indicators)))
         completed = _completed(study)
     return _result(completed[: plan.trials], objective, name, lags=hac_lags(sources.timeframe))
-
-
-def run_study(
-    bars: pd.DataFrame,
-    *,
-    start: datetime,
-    timeframe: Timeframe,
-    trials: int,
-    seed: int,
-    study_path: Path,
-    study_name: str,
-    folds: int,
-    purge_bars: int,
-) -> TuningResult:
-    """``tune_lengths`` of bars alone up to their last one, by the default objective."""
-    end = bars.index[-1].to_pydatetime() + timeframe.duration
-    plan = StudyPlan(start, end, DEFAULT_OBJECTIVE, trials, seed, folds, purge_bars)
-    return tune_lengths(Sources(bars, None, None, timeframe), plan, study_path=study_path, study_name=study_name)
 
 
 def _refuse_later_bars(sources: Sources, end: datetime) -> None:

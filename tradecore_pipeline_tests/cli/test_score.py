@@ -12,7 +12,7 @@ from tradecore_pipeline.domain.errors import MissingInputError, ModelFitError
 from tradecore_pipeline.domain.tables import REGIMES
 from tradecore_pipeline.domain.time import Timeframe, day_start
 from tradecore_pipeline.models import peers
-from tradecore_pipeline.serving.model_scores import HMM, Registered, Wanted, published_rows, score_models
+from tradecore_pipeline.serving.model_scores import HMM, Registered, Wanted, score_models, scored_rows
 from tradecore_pipeline_tests.chain import BTC, FEBRUARY, HOUR, MARCH, TODAY, Chain, copy_home, tradecore
 
 NAME = str(BTC)
@@ -134,4 +134,4 @@ def test_refusals_are_one_line_that_says_what_to_do(chain: Chain, tmp_path: Path
 
 def test_published_rows_outside_the_span_are_not_read(chain: Chain) -> None:
     asked = wanted(chain)
-    assert published_rows(chain.adapters.lake, asked).index[0] == pd.Timestamp(day_start(FEBRUARY))
+    assert scored_rows(chain.adapters.lake, asked).index[0] == pd.Timestamp(day_start(FEBRUARY))

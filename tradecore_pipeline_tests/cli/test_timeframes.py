@@ -1,6 +1,5 @@
 """The whole chain at every length of bars, each with a window of its own; over spot, which has bars only."""
 
-import os
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -20,15 +19,9 @@ MONTH, LAST = date(2025, 3, 1), date(2025, 3, 2)
 NOW = datetime(2025, 3, 5, 10, 30, 30, tzinfo=UTC)
 
 
-QUICK = "15m"
-"""The others simulate months or years of minutes, minutes of work in all: they run where ALL_TIMEFRAMES is set."""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WINDOWS)
 def test_regimes_are_published_at_every_timeframe(tmp_path: Path, name: str) -> None:
-    if name != QUICK and not os.environ.get("ALL_TIMEFRAMES"):
-        pytest.skip("takes minutes: set ALL_TIMEFRAMES=1")
     timeframe, start = Timeframe.parse(name), MONTH - timedelta(days=HISTORY_DAYS[name])
     with running(build_simulated(demo_parameters(), SEED, start=start, end=NOW.date(), now=NOW)) as url:
         settings = small_settings(

@@ -12,6 +12,7 @@ from tradecore_pipeline.domain.errors import InvalidDataError
 from tradecore_pipeline.domain.market_data import ListingStatus
 from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES, OPEN_INTEREST
 from tradecore_pipeline.exchanges.bybit.parse import (
+    InstrumentsPage,
     funding_json,
     instruments_json,
     kline_json,
@@ -123,9 +124,10 @@ def test_no_json_at_all_becomes_anything_but_rows_or_our_error(payload: Any) -> 
                 continue
             assert rows.schema == table.schema
     for wrapped in (payload, envelope(list=payload), envelope(list=[payload])):
-        for read in (instruments_json, time_json):
-            with contextlib.suppress(InvalidDataError):
-                read(wrapped, name="fuzz")
+        with contextlib.suppress(InvalidDataError):
+            assert isinstance(instruments_json(wrapped, name="fuzz"), InstrumentsPage)
+        with contextlib.suppress(InvalidDataError):
+            assert time_json(wrapped, name="fuzz").tzinfo is not None
 
 
 @given(st.lists(st.integers(0, 500), max_size=30), st.floats(allow_nan=True, allow_infinity=True), st.booleans())

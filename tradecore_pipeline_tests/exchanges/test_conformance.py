@@ -160,11 +160,10 @@ def test_every_settlement_is_the_markets(market: SimulatedMarket, exchange: Exch
     check_funding(market, exchange, instrument)
 
 
+@pytest.mark.parametrize("name", sorted(name for name, facts in FACTS.items() if facts.changing), indirect=True)
 def test_a_funding_interval_that_changes_is_measured(
     market: SimulatedMarket, exchange: Exchange, name: str, facts: Facts
 ) -> None:
-    if facts.changing is None:
-        pytest.skip(f"no symbol of {name} changes it in this market")
     rows = check_funding(market, exchange, Instrument.parse(f"{name}:{facts.changing}"))
     assert set(rows.column("funding_interval_minutes").to_pylist()[1:]) == {480, 240}
 

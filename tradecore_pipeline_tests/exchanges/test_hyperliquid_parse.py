@@ -1,5 +1,7 @@
+import contextlib
 import random
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from typing import Any
 
 import pyarrow as pa
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tradecore_pipeline.domain.errors import InvalidDataError
-from tradecore_pipeline.domain.market_data import ListingStatus
+from tradecore_pipeline.domain.market_data import ListedInstrument, ListingStatus
 from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES, OPEN_INTEREST
 from tradecore_pipeline.exchanges.hyperliquid.parse import (
     Snapshot,
@@ -128,12 +130,11 @@ def test_no_json_at_all_becomes_anything_but_rows_or_our_error(payload: Any) -> 
             except InvalidDataError:
                 continue
             assert rows.schema == table.schema
-        for read in (meta_json, status_json):
-            try:
-                read(wrapped, name="fuzz")
-            except InvalidDataError:
-                continue
-        try:
-            snapshot_json(wrapped, name="fuzz", coin="BTC")
-        except InvalidDataError:
-            continue
+        with contextlib.suppress(InvalidDataError):
+            assert all(isinstance(coin, ListedInstrument) for coin in meta_json(wrapped, name="fuzz"))
+        with contextlib.suppress(InvalidDataError):
+            assert status_json(wrapped, name="fuzz").tzinfo is not None
+        with contextlib.suppress(InvalidDataError):
+            snapshot = snapshot_json(wrapped, name="fuzz", coin="BTC")
+            assert isfinite(snapshot.base)
+            assert snapshot.base >= 0

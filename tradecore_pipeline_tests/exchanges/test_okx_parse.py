@@ -1,5 +1,6 @@
 """OKX's payloads and files as tables: real ones, old ones, and whatever else may arrive."""
 
+import contextlib
 import json
 import random
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from tradecore_pipeline.domain.errors import InvalidDataError
 from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES, OPEN_INTEREST
 from tradecore_pipeline.exchanges.okx.parse import (
     BulkFile,
+    Swap,
     bulk_json,
     candles_json,
     funding_json,
@@ -210,11 +212,12 @@ def test_arbitrary_json_is_refused_or_gives_valid_rows(data: Any, wrapped: bool)
             assert parse(payload).schema == table.schema
         except InvalidDataError:
             continue
-    for other in (swaps_json, bulk_json, time_json):
-        try:
-            other(payload, name="x")
-        except InvalidDataError:
-            continue
+    with contextlib.suppress(InvalidDataError):
+        assert all(isinstance(swap, Swap) for swap in swaps_json(payload, name="x"))
+    with contextlib.suppress(InvalidDataError):
+        assert all(isinstance(file, BulkFile) for file in bulk_json(payload, name="x"))
+    with contextlib.suppress(InvalidDataError):
+        assert time_json(payload, name="x").tzinfo is not None
 
 
 FIELD = st.one_of(st.text(max_size=12), st.sampled_from(["nan", "inf", "-1", "0", "1e400", "None", ""]))

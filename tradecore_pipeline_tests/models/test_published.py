@@ -7,6 +7,7 @@ from tradecore_pipeline.models.density import StudentMixture
 from tradecore_pipeline.models.published import published_rows
 from tradecore_pipeline.models.regimes import RegimeModel, fit_regimes
 from tradecore_pipeline.models.returns import percent_returns
+from tradecore_pipeline.models.trend import trend_signs
 from tradecore_pipeline.validation.leaks import assert_causal, assert_future_does_not_matter
 from tradecore_pipeline_tests.models.markets import SimulatedMarket
 
@@ -36,9 +37,9 @@ def rows(model: RegimeModel, bars: pd.DataFrame, threshold: float) -> pd.DataFra
         direction_significant=False,
         forecast=forecast,
         har=StudentMixture.single(np.zeros(len(bars)), scale, 5.0),
+        trend=trend_signs(bars),
         tick=0.01,
         label_threshold=threshold,
-        timeframe=model.timeframe,
     )
 
 

@@ -18,9 +18,9 @@ from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.features.prices import Sources
 from tradecore_pipeline.features.tuned import DEFAULT_PARAMETERS
 from tradecore_pipeline.tuning.importance import LEAST_TRIALS
-from tradecore_pipeline.tuning.objective import OBJECTIVES, ObjectiveName
+from tradecore_pipeline.tuning.objective import DEFAULT_OBJECTIVE, OBJECTIVES, ObjectiveName
 from tradecore_pipeline.tuning.plan import StudyPlan, TuningResult
-from tradecore_pipeline.tuning.study import run_study, tune_lengths
+from tradecore_pipeline.tuning.study import tune_lengths
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = Timeframe.parse("1h")
@@ -51,20 +51,20 @@ def market(rows: int = ROWS) -> pd.DataFrame:
     )
 
 
+def run_study(
+    bars: pd.DataFrame, start: datetime, trials: int, path: Path, *, seed: int = 5, folds: int = 4
+) -> TuningResult:
+    """A study of bars alone, up to their last one."""
+    end = bars.index[-1].to_pydatetime() + HOUR.duration
+    plan = StudyPlan(start, end, DEFAULT_OBJECTIVE, trials, seed, folds, purge_bars=1)
+    return tune_lengths(Sources(bars, None, None, HOUR), plan, study_path=path, study_name="test")
+
+
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
     def run(trials: int, *, bars: pd.DataFrame | None = None, path: str = "study.log", seed: int = 5) -> TuningResult:
-        return run_study(
-            market() if bars is None else bars,
-            start=START + timedelta(hours=700),
-            timeframe=HOUR,
-            trials=trials,
-            seed=seed,
-            study_path=tmp_path / path,
-            study_name="test",
-            folds=4,
-            purge_bars=1,
-        )
+        own = market() if bars is None else bars
+        return run_study(own, START + timedelta(hours=700), trials, tmp_path / path, seed=seed)
 
     return run
 
@@ -104,9 +104,7 @@ def test_history_that_nothing_reads_does_not_make_another_study(tmp_path: Path) 
     late = START + timedelta(hours=1400)
 
     def run(bars: pd.DataFrame, path: Path) -> TuningResult:
-        return run_study(
-            bars, start=late, timeframe=HOUR, trials=3, seed=1, study_path=path, study_name="x", folds=3, purge_bars=1
-        )
+        return run_study(bars, late, 3, path, seed=1, folds=3)
 
     assert run(long, tmp_path / "a") == run(long.iloc[300:], tmp_path / "b")
 
@@ -221,9 +219,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import test_study as t
-from tradecore_pipeline.tuning.study import run_study
-run_study(t.market(), start=t.START + t.timedelta(hours=700), timeframe=t.HOUR, trials=2000, seed=5,
-          study_path=Path(sys.argv[2]), study_name="test", folds=4, purge_bars=1)
+t.run_study(t.market(), t.START + t.timedelta(hours=700), 2000, Path(sys.argv[2]))
 """
 
 

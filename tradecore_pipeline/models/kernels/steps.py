@@ -1,5 +1,6 @@
 """What every compiled family of hidden Markov models shares, as a mix-in in front of an hmmlearn model."""
 
+from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +19,7 @@ from tradecore_pipeline.models.kernels.sweeps import (
 )
 
 
-class CompiledSteps:
+class CompiledSteps(ABC):
     """Replaces hmmlearn's E-step, scores and smoother by the kernels; its M-step, priors and checks stay.
 
     A family says what its states emit (``_emission``); its M-step reads the sums of that.
@@ -30,8 +31,9 @@ class CompiledSteps:
     _space: Workspace | None = None
     _begins: NDArray[np.bool_] | None = None
 
+    @abstractmethod
     def _emission(self) -> Emission:
-        raise NotImplementedError
+        """What the states emit, as they are now."""
 
     def _check(self) -> None:
         super()._check()  # type: ignore[misc]  # hmmlearn's, behind the mix-in
