@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 UP_ARGS := $(if $(DEMO),--demo,)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 NAME ?=
+# One process per core and four at most: each may need 1.5 GB.
+WORKERS ?= -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast up lint format docs bench clean
@@ -33,10 +35,10 @@ up: $(VENV)/.installed ## Dagster and MLflow on 127.0.0.1 (make up DEMO=1: over 
 	@exec $(BIN)/tradecore up $(UP_ARGS)
 
 test: $(VENV)/.installed-dev ## the whole default suite
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q $(WORKERS)
 
 test-fast: $(VENV)/.installed-dev ## without the slow ones
-	@$(BIN)/python -m pytest -q -m "not slow and not live"
+	@$(BIN)/python -m pytest -q $(WORKERS) -m "not slow and not live"
 
 lint: $(VENV)/.installed-dev ## format, lint, import contracts, types, definitions
 	@$(BIN)/ruff format --check -q .

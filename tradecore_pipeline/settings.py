@@ -5,13 +5,14 @@ import os
 import tempfile
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.sources import TomlConfigSettingsSource
 
@@ -20,8 +21,8 @@ from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.offers import OFFERS, offered
 from tradecore_pipeline.domain.tables import BARS_1M, FUNDING_RATES, MARKET_DATA, OPEN_INTEREST
 from tradecore_pipeline.domain.time import Timeframe
-from tradecore_pipeline.features.registry import FEATURE_NAMES
-from tradecore_pipeline.models.inputs import FEATURES, LEAST_LSTM_BARS
+from tradecore_pipeline.features.registry import FEATURE_NAMES, OWN_NAME
+from tradecore_pipeline.models.inputs import FEATURES, LEAST_LSTM_BARS, RETURN_VARIANCE
 from tradecore_pipeline.storage.layout import Layout
 
 PREFIX = "TRADECORE_"
@@ -96,6 +97,12 @@ class Settings(BaseSettings):
     timeframes: Names = ("1h",)
     """Lengths of bars that get features and models, comma-separated: 5m, 15m, 30m, 1h, 4h, 1d."""
 
+    feature_files: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)] = ()
+    """Python files of features of your own (docs/lookahead.md), comma-separated, relative to the current directory;
+    runs execute them, so name only what you trust."""
+    strategy_files: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)] = ()
+    """Python files of entries and exits of your own (docs/strategies.md), likewise."""
+
     binance_archive_url: Url = "https://data.binance.vision"
     """The host of Binance's archive (checksummed zips)."""
     binance_archive_listing_url: Url | None = None
@@ -145,7 +152,7 @@ class Settings(BaseSettings):
     hmm_carry_bars: Annotated[tuple[Positive, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)] = (1, 3)
     """With return_variance: the last so many bars, whose variance carries over; regimes are what remains."""
     hmm_features: Names = ("scaled_return",)
-    """With student_t and gaussian: scaled_return, log_realized_variance or features of docs/features.md."""
+    """With student_t and gaussian: scaled_return, log_realized_variance, features of docs/features.md or your own."""
     label_threshold: Annotated[float, Field(ge=0.5, lt=1)] = 0.6
     """A shown or traded label changes once another state's filtered probability exceeds this, at least .5."""
     tuning_objective: Literal["log_absolute_return", "log_score", "direction"] = "log_absolute_return"
@@ -155,11 +162,20 @@ class Settings(BaseSettings):
     tuning_folds: Annotated[int, Field(ge=2, le=20)] = 4
     """Purged folds inside the training window that each choice is scored on, 2 to 20."""
     lstm_hidden: Positive = 32
-    """Width of the LSTM's hidden state."""
+    """Width of the LSTM's hidden state, where no yearly study is in force."""
     lstm_epochs: Positive = 60
     """Most passes over the training window; held-out bars stop it earlier."""
+    lstm_regimes: Literal["probabilities", "one_hot", "none", "per_regime"] = "probabilities"
+    """What the LSTM makes of regimes: it reads filtered probabilities, only which state is the most probable, or
+    nothing; or it has a correction per state, averaged by the filtered probabilities."""
+    lstm_tuned: bool = True
+    """Whether the LSTM reads the month's tuned indicators."""
+    lstm_ablations: bool = True
+    """Whether each month's evidence also has the LSTM without regimes and without tuned indicators."""
+    lstm_features: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
+    """What the LSTM reads beside its usual inputs: features of docs/features.md or your own, comma-separated."""
     lstm_device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the LSTM is trained; auto takes CUDA where there is a device."""
+    """Where a month's LSTM is trained; auto takes CUDA where there is a device. Studies of its shape take the CPU."""
     random_seed: Annotated[int, Field(ge=0)] = 7
     """Of every random choice: the same seed and data give the same models."""
 
@@ -211,14 +227,25 @@ class Settings(BaseSettings):
             raise ValueError(f"{text!r} are not increasing numbers of bars up to {_MOST_CARRY_BARS}: write 1,3")
         return value
 
-    @field_validator("hmm_features")
+    @field_validator("hmm_features", "lstm_features")
     @classmethod
-    def _check_features(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        known = (*FEATURES, *FEATURE_NAMES)
+    def _check_features(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        known = (*FEATURES, *FEATURE_NAMES) if info.field_name == "hmm_features" else FEATURE_NAMES
         for name in value:
-            if name not in known:
-                raise ValueError(f"unknown feature {name!r}: choose from {', '.join(known)}")
+            # What the user's files hold is known once they are run, which loading settings never does.
+            if name not in known and not (info.data.get("feature_files") and OWN_NAME.fullmatch(name)):
+                near = get_close_matches(name, known, n=3)
+                hint = f"; did you mean {' or '.join(near)}?" if near else ""
+                raise ValueError(f"unknown feature {name!r}: choose from {', '.join(known)}{hint}")
         return tuple(dict.fromkeys(value))
+
+    @field_validator("feature_files", "strategy_files")
+    @classmethod
+    def _check_files(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        try:
+            return tuple(dict.fromkeys(path.expanduser().resolve() for path in value))
+        except (RuntimeError, OSError) as error:  # a user who does not exist, a loop of links
+            raise ValueError(f"one of {', '.join(map(str, value))} is no file: {error}") from error
 
     @field_validator("home", mode="before")
     @classmethod
@@ -274,6 +301,13 @@ class Settings(BaseSettings):
     def parsed_timeframes(self) -> tuple[Timeframe, ...]:
         """The configured timeframes, in order."""
         return tuple(Timeframe.parse(text) for text in self.timeframes)
+
+    @property
+    def own_model_features(self) -> tuple[str, ...]:
+        """The names among what the models read that are neither the models' nor the pipeline's: of the user's files."""
+        regime = () if self.hmm_emission == RETURN_VARIANCE else self.hmm_features
+        read = dict.fromkeys((*regime, *self.lstm_features))
+        return tuple(name for name in read if name not in FEATURES and name not in FEATURE_NAMES)
 
     def instrument(self, text: str) -> Instrument:
         """The configured instrument called ``text``.

@@ -97,6 +97,22 @@ def test_regimes_are_told_apart_by_features_that_exist() -> None:
         Settings.load(hmm_features=("scaled_return", "rsi"))
 
 
+def test_files_of_own_features_are_found_from_the_current_directory_and_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRADECORE_FEATURE_FILES", "mine.py, sub/other.py,./mine.py")
+    settings = Settings.load()
+    assert settings.feature_files == (tmp_path / "mine.py", tmp_path / "sub/other.py")
+    assert Settings.load(hmm_features=("scaled_return", "mine")).hmm_features == ("scaled_return", "mine")
+    with pytest.raises(SettingsError, match="unknown feature 'not a name'"):
+        Settings.load(lstm_features=("not a name",))
+    with pytest.raises(SettingsError, match="TRADECORE_LSTM_FEATURES"):
+        Settings.load(feature_files=(), lstm_features=("mine",))
+    assert settings.own_model_features == ()
+    reading = Settings.load(hmm_emission="gaussian", hmm_features=("rsi_14", "mine"), lstm_features=("other", "mine"))
+    assert reading.own_model_features == ("mine", "other")
+
+
 def test_a_training_window_is_one_that_the_lstm_can_be_fitted_on() -> None:
     assert Settings.load(training_window_bars={"4h": LEAST_LSTM_BARS}).training_window_bars["4h"] == LEAST_LSTM_BARS
     with pytest.raises(SettingsError, match=f"479 bars at 4h are too few: the LSTM needs at least {LEAST_LSTM_BARS}"):

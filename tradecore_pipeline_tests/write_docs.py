@@ -1,4 +1,4 @@
-"""Writes the pages of docs/ that are made from the code: settings, tables and features."""
+"""Writes the pages of docs/ that are made from the code: settings, tables, features and strategies' keys."""
 
 import ast
 import inspect
@@ -15,6 +15,7 @@ from tradecore_pipeline.domain.offers import OFFERS
 from tradecore_pipeline.features.docs import features_page
 from tradecore_pipeline.settings import PREFIX, TOML_FILE, Settings
 from tradecore_pipeline.storage.docs import tables_markdown
+from tradecore_pipeline.strategies.docs import keys_page
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -96,7 +97,7 @@ def _type_name(kind: Any) -> str:
 
 def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
-    if value is None:
+    if value in (None, ()):
         return "none"
     if value is PydanticUndefined:
         return "needed"
@@ -124,6 +125,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "tables.md": tables_markdown,
     "features.md": features_page,
+    "strategy_keys.md": keys_page,
 }
 """The generated pages and what writes them."""
 

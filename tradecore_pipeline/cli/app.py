@@ -3,15 +3,19 @@
 import typer
 
 from tradecore_pipeline.cli import (
+    backtest,
     bring,
     compare,
     data,
     demo,
+    features,
     lookahead,
     market,
     review,
     score,
     services,
+    strategies,
+    tune_lstm,
     tuning_report,
     work,
 )
@@ -30,17 +34,21 @@ app.command()(market.repair)
 app.command()(market.verify)
 app.command("import")(bring.import_)
 app.command()(market.instruments)
+app.command()(features.features)
 app.command()(work.train)
 app.command()(work.predict)
 app.command()(work.run)
+app.command()(tune_lstm.tune_lstm)
 app.command()(data.coverage)
 app.command()(data.sql)
 app.command()(data.export)
 app.command()(data.report)
 app.command()(review.review_states)
+app.command()(strategies.strategies)
 app.command()(score.score)
 app.command()(lookahead.lookahead)
 app.command()(compare.compare)
+app.command()(backtest.backtest)
 app.command()(tuning_report.tuning_report)
 app.command()(services.up)
 app.command()(services.simulator)

@@ -1,6 +1,6 @@
 """The command that holds variants of forecasts against each other, on identical folds; it changes no model."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,7 @@ from tradecore_pipeline.domain.tables import BARS
 from tradecore_pipeline.domain.time import add_months, month_of, month_range, parse_month
 from tradecore_pipeline.features.registry import FEATURE_NAMES
 from tradecore_pipeline.models.inputs import FEATURES
-from tradecore_pipeline.models.variants import Variant, VariantDefaults, parse_variants, variant_help
+from tradecore_pipeline.models.variants import PUBLISHED, Variant, VariantDefaults, parse_variants, variant_help
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.storage.ledger import Ledger
 from tradecore_pipeline.validation.scoreboard import hac_lags
@@ -90,6 +90,7 @@ def compare(  # noqa: PLR0913 (an option each)
         )
         with session.progress.stage("compare", fits_needed(chosen, asked)):
             found = evaluate(lake, chosen, asked, processes=processes, done=session.progress.advance)
+        found = replace(found, notes=(*found.notes, *_window_notes(session, chosen, asked)))
         told = measures(
             found, baseline=chosen[0].name, lags=hac_lags(length), level=SET_LEVEL, repetitions=REPETITIONS,
             seed=settings.random_seed,
@@ -112,6 +113,7 @@ def _chosen(text: str, settings: Settings) -> list[Variant]:
             carry_bars=settings.hmm_carry_bars,
             restarts=settings.hmm_restarts,
             hidden=settings.lstm_hidden,
+            lstm_regimes=settings.lstm_regimes,
             epochs=settings.lstm_epochs,
             seed=settings.random_seed,
             feature_names=(*FEATURES, *FEATURE_NAMES),
@@ -140,6 +142,17 @@ def _span(stored: list[date], last: date | None, months: int, what: str) -> tupl
             f"{what} has no bars in {end:%Y-%m}: stored are {min(stored):%Y-%m-%d} to {max(stored):%Y-%m-%d}"
         )
     return tuple(month_range(add_months(end, 1 - months), end))
+
+
+def _window_notes(session: Session, chosen: list[Variant], asked: "Asked") -> list[str]:
+    """Where what was published comes from models that had other windows than the variants fitted here."""
+    if not any(part.family == PUBLISHED for variant in chosen for part in variant.fitted):
+        return []
+    from tradecore_pipeline.serving.trained_windows import trained_windows, window_notes  # noqa: PLC0415 (mlflow)
+
+    trained_on = trained_windows(session.adapters.registry, asked.instrument, asked.timeframe, asked.months)
+    consequence = f"{PUBLISHED} is theirs, the other variants are fitted on {asked.window_bars:,}"
+    return window_notes(trained_on, window_bars=asked.window_bars, consequence=consequence)
 
 
 def _write_page(

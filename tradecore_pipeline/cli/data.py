@@ -68,11 +68,14 @@ def coverage(
                 f"{row['dataset']} of {row['instrument']}: what was noted of {row['damaged_days']} days is damaged: "
                 "tradecore repair fetches them again, their stored rows are kept"
             )
+    edited = _edited_features(settings)
+    for text in edited:
+        note(text)
     if html or out is not None:
         page = write_coverage_report(layout, settings.parsed_instruments, generated_at=utc_now(), path=out)
         note(f"coverage: {page}")
     if json:
-        print_json({"coverage": rows, **({} if page is None else {"report": str(page)})})
+        print_json({"coverage": rows, "own_features": edited, **({} if page is None else {"report": str(page)})})
         return
     stated = [name for name in _STATE_COLUMNS if any(row[name] for row in rows)]
     titles = [*_COVERAGE_COLUMNS, *(name.removesuffix("_days").replace("_", " ") for name in stated)]
@@ -157,6 +160,17 @@ def report(
         print_json({"report": str(path)})
 
 
+def _edited_features(settings: Settings) -> list[str]:
+    """Which days of the user's own features an earlier version of his files computed; runs none of them."""
+    if not settings.feature_files:
+        return []
+    from tradecore_pipeline.defs.own_days import edits  # noqa: PLC0415 (Dagster takes a second to import)
+    from tradecore_pipeline.defs.resources import Adapters  # noqa: PLC0415 (as above)
+
+    adapters = Adapters(settings)
+    return [text for timeframe in settings.parsed_timeframes for text in edits(adapters, timeframe)]
+
+
 def make_catalog(settings: Settings) -> Catalog:
     """The views over the home of these settings."""
     return Catalog(
@@ -164,6 +178,7 @@ def make_catalog(settings: Settings) -> Catalog:
         instruments=settings.parsed_instruments,
         timeframes=settings.parsed_timeframes,
         feature_names=FEATURE_NAMES,
+        own_features=bool(settings.feature_files),
     )
 
 

@@ -28,7 +28,11 @@ CutsOption = Annotated[
 ]
 FeaturesOption = Annotated[
     list[Path] | None,
-    typer.Option("--features", metavar="FILE", help="A Python file of your own features, which is run. Repeatable."),
+    typer.Option(
+        "--features",
+        metavar="FILE",
+        help="A Python file of your own features, which is run, beside those of the settings. Repeatable.",
+    ),
 ]
 SimulatedFlag = Annotated[bool, typer.Option("--simulated", help="On a simulated market instead of the home's bars.")]
 HtmlFlag = Annotated[bool, typer.Option("--html", help="Also write one HTML page.")]
@@ -58,7 +62,7 @@ def lookahead(
     which = Instrument.parse(instrument) if simulated else settings.instrument(instrument)
     if not _FEWEST <= cuts <= _MOST:
         raise UsageError(f"--cuts {cuts} is out of range: give a number from {_FEWEST} to {_MOST}")
-    own = _own_features(features or [])
+    own = _own_features(settings, features or [])
     with Session(settings) as session:
         sources, market = _sources(session, which, length, simulated=simulated)
         experiment, results = _examined(session, sources, length, own, cuts)
@@ -77,11 +81,11 @@ def lookahead(
         raise typer.Exit(1)
 
 
-def _own_features(paths: Sequence[Path]) -> "tuple[Feature, ...]":
-    from tradecore_pipeline.features.own import load_features  # noqa: PLC0415 (only where somebody names files)
-    from tradecore_pipeline.models.inputs import FEATURES  # noqa: PLC0415 (as above)
+def _own_features(settings: Settings, paths: Sequence[Path]) -> "tuple[Feature, ...]":
+    """Those of the settings' files, and of the files named here."""
+    from tradecore_pipeline.serving.own_features import examined_features  # noqa: PLC0415 (pandas and numba, a second)
 
-    return load_features(paths, taken=FEATURES) if paths else ()
+    return examined_features(settings, paths).features
 
 
 def _sources(
@@ -116,7 +120,8 @@ def _examined(
     from tradecore_pipeline.validation.lookahead import find_lookahead  # noqa: PLC0415 (as above)
 
     settings = session.settings
-    experiment = Experiment(plan_for(settings, timeframe, sources), own, cuts, settings.random_seed)
+    plan = plan_for(settings, timeframe, sources, own=own)
+    experiment = Experiment(plan, cuts, settings.random_seed)
     with session.progress.stage(f"models of {experiment.plan.month:%Y-%m}", 1):
         found = claims(experiment, sources)
         session.progress.advance(str(experiment.plan.month))

@@ -8,8 +8,7 @@ from uuid import uuid4
 import typer
 
 from tradecore_pipeline.cli.output import FromDay, InstrumentArgument, JsonFlag, ToDay, note, print_json, print_table
-from tradecore_pipeline.cli.session import Session
-from tradecore_pipeline.cli.work import (
+from tradecore_pipeline.cli.requested import (
     ArchiveOnlyFlag,
     DatasetsOption,
     check_market,
@@ -17,6 +16,7 @@ from tradecore_pipeline.cli.work import (
     load_settings,
     requested_days,
 )
+from tradecore_pipeline.cli.session import Session
 from tradecore_pipeline.domain.errors import MissingInputError, UsageError
 from tradecore_pipeline.domain.instruments import EXCHANGES, Instrument
 from tradecore_pipeline.domain.tables import MARKET_DATA

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -12,25 +13,29 @@ from tradecore_pipeline.cli.output import InstrumentArgument, JsonFlag, Timefram
 from tradecore_pipeline.cli.session import Session
 from tradecore_pipeline.domain.errors import MissingInputError, UsageError
 from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.market_data import REAL_MARKET
 from tradecore_pipeline.domain.tables import BARS
-from tradecore_pipeline.domain.time import Timeframe, month_of, parse_month, utc_now
+from tradecore_pipeline.domain.time import FIRST_DAY, Timeframe, month_of, parse_month, utc_now
 from tradecore_pipeline.settings import Settings
+from tradecore_pipeline.storage.ledger import Ledger
 from tradecore_pipeline.validation.scoreboard import hac_lags
 
 if TYPE_CHECKING:
     from tradecore_pipeline.models.regimes import RegimeModel
     from tradecore_pipeline.models.review import StatesReview
+    from tradecore_pipeline.serving.review_charts import Limits
+    from tradecore_pipeline.serving.review_report import Reviewed
 
 MonthOption = Annotated[
     str, typer.Option("--month", metavar="YYYY-MM", help="Whose training window; by default the newest stored month's.")
 ]
 StatesOption = Annotated[str, typer.Option("--states", metavar="2,3,4", help="Numbers of regimes to review, 2 to 5.")]
+HtmlFlag = Annotated[bool, typer.Option("--html", help="Also write one HTML page with charts.")]
+PageOption = Annotated[
+    Path | None, typer.Option("--out", help="Page to write; by default in the home's reports.", dir_okay=False)
+]
 
 _FEWEST, _MOST = 2, 5
-_HEAD = (
-    "states", "held-out log likelihood", "next-bar score", "gain over fewer", "2 s.e.", "rarest", "relabelled",
-    "expected bars", "switches/1000", "shown/1000", "objection",
-)  # fmt: skip
 
 
 def review_states(
@@ -38,32 +43,57 @@ def review_states(
     timeframe: TimeframeOption,
     month: MonthOption = "",
     states: StatesOption = "2,3,4,5",
+    out: PageOption = None,
     *,
+    html: HtmlFlag = False,
     json: JsonFlag = False,
 ) -> None:
     """How many regimes? Held-out scores, stability and persistence by number of states, and a recommendation."""
     settings = Settings.load()
     which, length, numbers = settings.instrument(instrument), settings.timeframe(timeframe), _numbers(states)
     wanted = _month(month) if month else None
+    from tradecore_pipeline.models.review import recommend  # noqa: PLC0415 (hmmlearn takes a second to import)
+    from tradecore_pipeline.serving.review_report import HEAD, Reviewed, cells  # noqa: PLC0415 (as its charts do)
+
     with Session(settings) as session:
         chosen = wanted or _newest_month(session, which, length)
         reviews = _reviews(session, which, length, chosen, numbers)
-    from tradecore_pipeline.models.review import recommend  # noqa: PLC0415 (hmmlearn takes a second to import)
-
-    lags = hac_lags(length)
-    rows = _rows(reviews, lags)
-    recommended, reason = recommend(reviews, lags=lags)
-    print_table(_HEAD, [_cells(row) for row in rows])
+        lags = hac_lags(length)
+        recommended, reason = recommend(reviews, lags=lags)
+        told = Reviewed(
+            which, length, chosen, _rows(reviews, lags), recommended, reason, settings.hmm_states, limits=_limits()
+        )
+        page = _write_page(session, told, out) if html or out is not None else None
+    print_table([name for name, _ in HEAD.values()], [cells(row) for row in told.rows])
     note(f"{which}, {length}, the training window of {chosen:%Y-%m}; {reason}.")
     note(
         "Scores alone favour too many states, so a further one has to earn its place. Nothing was changed: "
         f"hmm_states is {settings.hmm_states}; TRADECORE_HMM_STATES sets it for the months trained from then on."
     )
+    if page is not None:
+        note(f"report: {page}")
     if json:
-        print_json({
-            "instrument": str(which), "timeframe": str(length), "month": f"{chosen:%Y-%m}", "states": rows,
+        document = {
+            "instrument": str(which), "timeframe": str(length), "month": f"{chosen:%Y-%m}", "states": told.rows,
             "recommended": recommended, "reason": reason, "hmm_states": settings.hmm_states,
-        })  # fmt: skip
+        }  # fmt: skip
+        print_json(document | ({} if page is None else {"report": str(page)}))
+
+
+def _limits() -> "Limits":
+    from tradecore_pipeline.models import review  # noqa: PLC0415 (hmmlearn)
+    from tradecore_pipeline.serving.review_charts import Limits  # noqa: PLC0415 (as above)
+
+    return Limits(review.LEAST_OCCUPANCY, review.LEAST_DURATION_BARS, review.MOST_RELABELLED, review.LEAST_GAIN_NATS)
+
+
+def _write_page(session: Session, told: "Reviewed", out: Path | None) -> Path:
+    from tradecore_pipeline.serving.review_report import write_review_report  # noqa: PLC0415 (as above)
+
+    layout = session.adapters.layout
+    page = layout.report(told.instrument, told.timeframe, told.month)
+    path = out or page.with_name(page.name.replace("regimes-", "states-", 1))
+    return write_review_report(told, market=Ledger(layout).market() or REAL_MARKET, path=path)
 
 
 def _numbers(text: str) -> list[int]:
@@ -77,6 +107,8 @@ def _month(text: str) -> date:
     month, now = parse_month(text), month_of(utc_now().date())
     if month > now:
         raise UsageError(f"--month {text} is in the future: the month in force is {now:%Y-%m} (UTC)")
+    if month < month_of(FIRST_DAY):
+        raise UsageError(f"--month {text} is before {FIRST_DAY:%Y-%m}, the first month there are partitions for")
     return month
 
 
@@ -122,20 +154,24 @@ def _reviews(
 
 def _rows(reviews: "Sequence[StatesReview]", lags: int) -> list[dict[str, Any]]:
     """What is told of each review; NaN where a number of states has no acceptable fit."""
-    from tradecore_pipeline.models.review import ERRORS, gain  # noqa: PLC0415 (as above)
+    from tradecore_pipeline.models.review import ERRORS, gain, mean_score  # noqa: PLC0415 (as above)
 
     rows: list[dict[str, Any]] = []
     before: StatesReview | None = None
     for own in reviews:
         gained, error = (np.nan, np.nan) if own.failure or before is None else gain(own, before, lags=lags)
         scores = own.next_bar_scores
+        score, spread = (np.nan, np.nan) if own.failure else mean_score(own, lags=lags)
         rows.append({
             "states": own.states,
             "log_likelihood_per_bar": np.nan if own.failure else float(own.log_likelihoods.mean()),
             "next_bar_log_score": np.nan if scores is None else float(scores.mean()),
+            "score": score,
+            "score_two_standard_errors": ERRORS * spread,
             "gain_over_fewer": gained,
             "two_standard_errors": ERRORS * error,
             "least_occupancy": np.nan if own.failure else float(own.occupancy.min()),
+            "occupancy": [float(share) for share in own.occupancy],
             "relabelled_share": own.relabelled,
             "expected_bars": [float(bars) for bars in own.durations],
             "switches_per_1000_bars": own.switches,
@@ -144,18 +180,3 @@ def _rows(reviews: "Sequence[StatesReview]", lags: int) -> list[dict[str, Any]]:
         })  # fmt: skip
         before = before if own.failure else own
     return rows
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    forms = {
-        "states": "d", "log_likelihood_per_bar": ".4f", "next_bar_log_score": ".4f", "gain_over_fewer": "+.4f",
-        "two_standard_errors": ".4f", "least_occupancy": ".1%", "relabelled_share": ".1%",
-        "switches_per_1000_bars": ".0f", "shown_switches_per_1000_bars": ".0f", "objection": "",
-    }  # fmt: skip
-    bars = ", ".join(f"{bars:,.0f}" for bars in row["expected_bars"])
-    cells = {name: _figure(row[name], form) for name, form in forms.items()} | {"expected_bars": bars}
-    return [cells[name] for name in row]
-
-
-def _figure(value: object, form: str) -> str:
-    return "-" if isinstance(value, float) and np.isnan(value) else format(value, form)

@@ -24,6 +24,7 @@ from tradecore_pipeline.serving.model_scores import (
     score_models,
     scored_rows,
 )
+from tradecore_pipeline.serving.trained_windows import trained_windows
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.storage.ledger import Ledger
 from tradecore_pipeline.validation.scoreboard import Standing, hac_lags, standings
@@ -103,6 +104,11 @@ def _wanted(adapters: "Adapters", instrument: Instrument, timeframe: Timeframe, 
     begin, end = asked[0] or month_of(days[0]), asked[1] or month_of(days[-1])
     if begin > end:
         raise UsageError(f"--from {begin:%Y-%m} is after --to {end:%Y-%m}: published are {days[0]} to {days[-1]}")
+    if begin > month_of(days[-1]) or end < month_of(days[0]):
+        raise UsageError(
+            f"nothing is published from {begin:%Y-%m} to {end:%Y-%m}: published are {days[0]} to {days[-1]}"
+        )
+    begin, end = max(begin, month_of(days[0])), min(end, month_of(days[-1]))  # each month asks the registry
     return Wanted(
         instrument,
         timeframe,
@@ -110,6 +116,7 @@ def _wanted(adapters: "Adapters", instrument: Instrument, timeframe: Timeframe, 
         end=day_start(add_months(end, 1)),
         window_bars=settings.window_bars(timeframe),
         least_bars=settings.minimum_bars(timeframe),
+        trained_on=trained_windows(adapters.registry, instrument, timeframe, month_range(begin, end)),
     )
 
 

@@ -52,6 +52,15 @@ class Session(AbstractContextManager["Session"]):
 
         return build_definitions(self.settings, self.adapters)
 
+    def check_own_features(self) -> None:
+        """Run the files of ``feature_files``, so that what is wrong with one is said before anything else is done.
+
+        Raises:
+            UsageError: a file is wrong, or a setting names a feature that none of them holds.
+        """
+        if self.settings.feature_files:
+            _ = self.adapters.own_features
+
     def unmarked(self, asset: "dg.AssetKey", instrument: Instrument, dates: Iterable[date]) -> set[date]:
         """Those of ``dates`` that Dagster does not show as materialized."""
         marked = self.instance.get_materialized_partitions(asset)

@@ -110,7 +110,7 @@ def _explain(found: "TuningReport", page: Path | None) -> None:
 def _print(found: "TuningReport") -> None:
     from tradecore_pipeline.serving import tuning_words as words  # noqa: PLC0415 (as above)
 
-    print_table(words.MONTH_COLUMNS, [*map(words.month_cells, found.months), words.total_cells(found)])
+    print_table(words.MONTH_COLUMNS, [*map(words.brief_month_cells, found.months), words.total_cells(found)])
     print_table(words.OBJECTIVE_COLUMNS, words.objective_rows(found))
 
 

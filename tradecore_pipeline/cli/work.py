@@ -1,9 +1,7 @@
 """Commands that produce data and models: backfill, train, predict, and run for the whole chain."""
 
 from datetime import date
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from tradecore_pipeline.cli.output import (
     FromDay,
@@ -14,35 +12,32 @@ from tradecore_pipeline.cli.output import (
     note,
     print_json,
 )
+from tradecore_pipeline.cli.requested import (
+    ArchiveOnlyFlag,
+    DatasetsOption,
+    FromMonth,
+    ToMonth,
+    check_market,
+    chosen_datasets,
+    load_settings,
+    requested_days,
+    requested_months,
+)
 from tradecore_pipeline.cli.session import Session
-from tradecore_pipeline.domain.errors import MissingInputError, MixedHomeError, NotEnoughHistoryError, UsageError
+from tradecore_pipeline.domain.errors import MissingInputError, NotEnoughHistoryError
 from tradecore_pipeline.domain.instruments import Instrument
-from tradecore_pipeline.domain.market_data import REAL_MARKET
-from tradecore_pipeline.domain.offers import offered, offered_table
 from tradecore_pipeline.domain.tables import BARS, BARS_1M, MARKET_DATA
 from tradecore_pipeline.domain.time import (
-    FIRST_DAY,
     Timeframe,
     add_months,
     day_range,
     month_days,
     month_of,
     month_range,
-    parse_day,
-    parse_month,
-    utc_now,
 )
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.storage.mending import readable_entries
-
-DatasetsOption = Annotated[
-    str, typer.Option(metavar="A,B", help="Any of docs/exchanges.md; by default those of TRADECORE_DATASETS.")
-]
-ArchiveOnlyFlag = Annotated[
-    bool, typer.Option("--archive-only", help="Ask archives of files only: where an API is geo-blocked.")
-]
-FromMonth = Annotated[str, typer.Option("--from", metavar="YYYY-MM", help="First month.")]
-ToMonth = Annotated[str, typer.Option("--to", metavar="YYYY-MM", help="Last month, included.")]
+from tradecore_pipeline.storage.own_features import own_features_table
 
 
 def backfill(
@@ -74,11 +69,6 @@ def backfill(
         print_json(result)
 
 
-def load_settings(*, archive_only: bool) -> Settings:
-    """The settings, with a command's flag before what they say themselves."""
-    return Settings.load(**({"archive_only": True} if archive_only else {}))
-
-
 def train(
     instrument: InstrumentArgument,
     first: FromMonth,
@@ -90,8 +80,9 @@ def train(
     """Tune indicators and fit the models of each month, on data that ended before it."""
     settings = Settings.load()
     which, length = settings.instrument(instrument), settings.timeframe(timeframe)
-    months = _months(first, last)
+    months = requested_months(first, last)
     with Session(settings) as session:
+        session.check_own_features()
         fit(session, which, length, months)
         result = {"instrument": str(which), "timeframe": str(length), "months": len(months), "seconds": session.seconds}
     note(f"{len(months)} months trained; `tradecore up` shows the runs in MLflow")
@@ -107,6 +98,7 @@ def predict(
     which, length = settings.instrument(instrument), settings.timeframe(timeframe)
     days = requested_days(first, last)
     with Session(settings) as session:
+        session.check_own_features()
         publish(session, which, length, days)
         result = {"instrument": str(which), "timeframe": str(length), "days": len(days), "seconds": session.seconds}
     note(f"{len(days)} days published; `tradecore report` draws them, `tradecore sql` answers questions")
@@ -125,6 +117,7 @@ def run(
     which, length = settings.instrument(instrument), settings.timeframe(timeframe)
     days = requested_days(first, last)
     with Session(settings) as session:
+        session.check_own_features()
         result = run_chain(session, which, length, days)
     note(f"{result['months']} months trained, {result['days']} days published")
     if json:
@@ -202,9 +195,10 @@ def prepare(session: Session, instrument: Instrument, timeframe: Timeframe, days
     """Bars and features of those of ``days`` (sorted) that are not up to date with the market data."""
     from tradecore_pipeline.defs import feature_days, features  # noqa: PLC0415 (as above)
 
-    for table, possible in ((BARS, None), (feature_days.FEATURES, feature_days.ready_days)):
-        key = features.asset_key(timeframe, table.name)
-        wanted = days if possible is None else possible(session.adapters, instrument, days, timeframe=timeframe)
+    for table in (BARS, feature_days.FEATURES, *([own_features_table(())] if session.settings.feature_files else [])):
+        key, wanted = features.asset_key(timeframe, table.name), days
+        if table is not BARS:
+            wanted = feature_days.ready_days(session.adapters, table, instrument, days, timeframe=timeframe)
         stale = feature_days.stale_days(session.adapters, table, instrument, wanted, timeframe=timeframe)
         todo = sorted({*stale, *session.unmarked(key, instrument, wanted)})
         session.stage(f"{timeframe} {table.name}", [key], instrument, todo)
@@ -241,59 +235,3 @@ def _trainable(session: Session, instrument: Instrument, timeframe: Timeframe, m
     if not trainable:
         raise NotEnoughHistoryError(f"no month from {months[0]:%Y-%m} to {months[-1]:%Y-%m} can be trained: {reason}")
     return trainable
-
-
-def check_market(session: Session, exchange: str) -> None:
-    """Refuse to ask the live exchange on behalf of a home of simulated days, before anything is fetched.
-
-    Raises:
-        MixedHomeError: one of the exchange's addresses is the live one.
-    """
-    held = session.adapters.ledger.market()
-    if held is None or held == REAL_MARKET:
-        return
-    for name, field in Settings.model_fields.items():
-        own = name.startswith(f"{exchange}_") and name.endswith("_url") and field.default is not None
-        if own and getattr(session.settings, name) == field.default:
-            raise MixedHomeError(
-                f"{session.settings.home} holds days of a {held} market and live {exchange} ({field.default}) would be "
-                f"asked: set TRADECORE_HOME to another folder, or TRADECORE_{name.upper()} to the simulator"
-            )
-
-
-def chosen_datasets(settings: Settings, instrument: Instrument, text: str) -> list[str]:
-    """The datasets that ``text`` names, or those of the settings that ``instrument`` can have.
-
-    Raises:
-        UsageError: one is unknown, or the instrument cannot have it.
-    """
-    known = [table.name for table in offered(instrument)]
-    names = [part.strip() for part in text.split(",") if part.strip()] or [n for n in settings.datasets if n in known]
-    for name in names:
-        if name not in MARKET_DATA:
-            raise UsageError(f"unknown dataset {name!r}: choose from {', '.join(MARKET_DATA)}")
-        offered_table(name, instrument)
-    return [name for name in known if name in names]
-
-
-def requested_days(first: str, last: str) -> list[date]:
-    """Every day from ``first`` to ``last``, which must be days that there are partitions for."""
-    start, end, today = parse_day(first), parse_day(last), utc_now().date()
-    if start > end:
-        raise UsageError(f"--from {start} is after --to {end}: swap them")
-    if end > today:
-        raise UsageError(f"--to {end} is in the future: today is {today} (UTC)")
-    if start < FIRST_DAY:
-        raise UsageError(f"--from {start} is before {FIRST_DAY}, the first day there are partitions for")
-    return list(day_range(start, end))
-
-
-def _months(first: str, last: str) -> list[date]:
-    start, end, now = parse_month(first), parse_month(last), month_of(utc_now().date())
-    if start > end:
-        raise UsageError(f"--from {start:%Y-%m} is after --to {end:%Y-%m}: swap them")
-    if end > now:
-        raise UsageError(f"--to {end:%Y-%m} is in the future: the month in force is {now:%Y-%m} (UTC)")
-    if start < month_of(FIRST_DAY):
-        raise UsageError(f"--from {start:%Y-%m} is before {FIRST_DAY:%Y-%m}, the first month there are partitions for")
-    return list(month_range(start, end))

@@ -1,17 +1,18 @@
-"""Schedules: hourly for days, monthly for models. They start stopped; the UI's switch turns them on."""
+"""Schedules: hourly for days, monthly for models, yearly for a study. They start stopped; the UI's switch is theirs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from tradecore_pipeline.defs import feature_days, features, ingestion, regimes, training, tuning
 from tradecore_pipeline.defs.resources import Adapters
+from tradecore_pipeline.defs.schedule_runs import dates_of, in_progress, is_ended, range_request
+from tradecore_pipeline.defs.yearly import STUDY_DAYS, YEARLY, study_comes, yearly_request
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.offers import offered
-from tradecore_pipeline.domain.tables import BARS, BARS_1M, REGIMES, Table
+from tradecore_pipeline.domain.tables import REGIMES, Table
 from tradecore_pipeline.domain.time import Timeframe, add_months, day_range, month_of, month_range
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.storage.mending import readable_entries
@@ -22,16 +23,10 @@ ROLLOVER_TAG = "tradecore/rollover"
 HOURLY_TAG = "tradecore/hourly"
 
 _ONE_DAY = timedelta(days=1)
-_IN_PROGRESS = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 def build(settings: Settings, adapters: Adapters) -> dg.Definitions:
-    """The two schedules of these settings."""
+    """The three schedules of these settings."""
 
     @dg.schedule(
         name="hourly",
@@ -53,7 +48,8 @@ def build(settings: Settings, adapters: Adapters) -> dg.Definitions:
         default_status=dg.DefaultScheduleStatus.STOPPED,
         description="From the 1st on: the digest of the month that ended, then tuning and models of the month that "
         "begins, then the days that waited. Every tick asks for the next step that is missing, so a failed one is "
-        "tried again and a machine that was off catches up.",
+        "tried again and a machine that was off catches up. A month's models wait while `yearly` studies their year, "
+        "and January's for a study that it is about to ask for.",
     )
     def monthly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         today = context.scheduled_execution_time.date()
@@ -64,7 +60,25 @@ def build(settings: Settings, adapters: Adapters) -> dg.Definitions:
         ]
         return _one_tick(answers)
 
-    return dg.Definitions(schedules=[hourly, monthly])
+    @dg.schedule(
+        name=YEARLY,
+        cron_schedule=f"*/15 * 1-{STUDY_DAYS} 1 *",
+        job_name=ALL_ASSETS,
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="From 1 January on: the study of the LSTM's shape for the year that begins, once December's "
+        "features are there. `monthly` waits for it and goes on once it is done or has failed: a study that failed is "
+        "not asked for again, and the shape from before stays in force.",
+    )
+    def yearly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        today = context.scheduled_execution_time.date()
+        answers = [
+            yearly_request(adapters, context.instance, instrument, timeframe, today)
+            for instrument in settings.parsed_instruments
+            for timeframe in settings.parsed_timeframes
+        ]
+        return _one_tick(answers)
+
+    return dg.Definitions(schedules=[hourly, monthly, yearly])
 
 
 def _one_tick(answers: Sequence[dg.RunRequest | dg.SkipReason]) -> list[dg.RunRequest] | dg.SkipReason:
@@ -90,10 +104,10 @@ def hourly_request(
     ingested = [ingestion.asset_key(table.name) for table in datasets(adapters, instrument)]
     assets = list(ingested)
     for timeframe in adapters.settings.parsed_timeframes:
-        assets += [features.asset_key(timeframe, name) for name in (BARS.name, feature_days.FEATURES.name)]
+        assets += [features.asset_key(timeframe, name) for name in feature_days.tables(adapters.settings)]
         if set(month_range(first, last)) <= modelled_months(instance, instrument, timeframe):
             assets.append(regimes.asset_key(timeframe))
-    return _request(assets, instrument, first, last, tags=tag, run_config=_keeping(ingested))
+    return range_request(assets, instrument, first, last, tags=tag, run_config=_keeping(ingested))
 
 
 def _keeping(assets: Sequence[dg.AssetKey]) -> dict[str, Any]:
@@ -128,7 +142,7 @@ def datasets(adapters: Adapters, instrument: Instrument) -> list[Table]:
 def modelled_months(instance: dg.DagsterInstance, instrument: Instrument, timeframe: Timeframe) -> set[date]:
     """The months whose models, all of them, are there."""
     keys = [instance.get_materialized_partitions(key) for key in training.asset_keys(timeframe)]
-    return _dates(set.intersection(*keys), instrument)
+    return dates_of(set.intersection(*keys), instrument)
 
 
 def rollover_request(
@@ -137,7 +151,7 @@ def rollover_request(
     """The next step that a month up to ``today``'s still lacks, the oldest month first, or why there is none."""
     reasons: list[str] = []
     for month in unmodelled_months(instance, instrument, timeframe, today):
-        answer = _models_request(adapters, instance, instrument, timeframe, month)
+        answer = _models_request(adapters, instance, instrument, timeframe, month, today=today)
         if isinstance(answer, dg.RunRequest):
             return answer
         reasons.append(answer.skip_message or "")
@@ -149,7 +163,7 @@ def rollover_request(
     waiting = waiting_days(adapters, instance, instrument, timeframe, today)
     if not waiting:
         return dg.SkipReason(f"{name}: everything is there")
-    return _request([regimes.asset_key(timeframe)], instrument, waiting[0], waiting[-1], tags=tag)
+    return range_request([regimes.asset_key(timeframe)], instrument, waiting[0], waiting[-1], tags=tag)
 
 
 def unmodelled_months(
@@ -162,31 +176,32 @@ def unmodelled_months(
 
 
 def _models_request(
-    adapters: Adapters, instance: dg.DagsterInstance, instrument: Instrument, timeframe: Timeframe, month: date
+    adapters: Adapters,
+    instance: dg.DagsterInstance,
+    instrument: Instrument,
+    timeframe: Timeframe,
+    month: date,
+    *,
+    today: date,
 ) -> dg.RunRequest | dg.SkipReason:
     """The digest of the month before, or the tuning and models of ``month``, whichever is missing first."""
     name, tag = _rollover(instrument, timeframe, month)
     if in_progress(instance, tag):
         return dg.SkipReason(f"{name}: a step is running")
-    before, ended = add_months(month, -1), month - _ONE_DAY
-    entry = adapters.ledger.get(BARS_1M.name, instrument, ended)
-    whole = feature_days.is_whole_month(adapters, instrument, before, timeframe=timeframe)
-    if entry is None or not entry.complete or not whole:
-        return dg.SkipReason(f"{name}: waits for the features of {before:%Y-%m}, up to {ended}")
+    before = add_months(month, -1)
+    if not is_ended(adapters, instrument, timeframe, before):
+        return dg.SkipReason(f"{name}: waits for the features of {before:%Y-%m}, up to {month - _ONE_DAY}")
     if not feature_days.is_digested(adapters, instrument, before, timeframe=timeframe):
         digest = features.asset_key(timeframe, feature_days.FEATURE_MONTH)
-        return _request([digest], instrument, before, before, tags=tag)
+        return range_request([digest], instrument, before, before, tags=tag)
+    if study_comes(adapters, instance, instrument, timeframe, month, today=today):
+        return dg.SkipReason(f"{name}: waits for the study of the LSTM's shape of {month.year}")
     assets = [tuning.asset_key(timeframe), *training.asset_keys(timeframe)]
-    return _request(assets, instrument, month, month, tags=tag)
+    return range_request(assets, instrument, month, month, tags=tag)
 
 
 def _rollover(instrument: Instrument, timeframe: Timeframe, month: date) -> tuple[str, dict[str, str]]:
     return f"{timeframe} {month:%Y-%m} of {instrument}", {ROLLOVER_TAG: f"{timeframe}|{month}|{instrument}"}
-
-
-def in_progress(instance: dg.DagsterInstance, tags: dict[str, str]) -> bool:
-    """Whether a run with these tags waits or works."""
-    return bool(instance.get_runs(dg.RunsFilter(statuses=_IN_PROGRESS, tags=tags), limit=1))
 
 
 def waiting_days(
@@ -199,30 +214,9 @@ def waiting_days(
     """
     month = month_of(today)
     ended = month - _ONE_DAY
-    published = _dates(instance.get_materialized_partitions(regimes.asset_key(timeframe)), instrument)
+    published = dates_of(instance.get_materialized_partitions(regimes.asset_key(timeframe)), instrument)
     waiting = [day for day in day_range(month, today) if day not in published]
     if month_of(ended) in modelled_months(instance, instrument, timeframe):
         waiting = feature_days.stale_days(adapters, REGIMES, instrument, [ended], timeframe=timeframe) + waiting
     computed = set(adapters.lake.days(feature_days.FEATURES, instrument, timeframe=timeframe))
     return [day for day in waiting if day in computed]
-
-
-def _dates(keys: set[str], instrument: Instrument) -> set[date]:
-    own = f"|{instrument}"
-    return {date.fromisoformat(key.removesuffix(own)) for key in keys if key.endswith(own)}
-
-
-def _request(
-    assets: Sequence[dg.AssetKey],
-    instrument: Instrument,
-    first: date,
-    last: date,
-    *,
-    tags: dict[str, str],
-    run_config: Mapping[str, Any] | None = None,
-) -> dg.RunRequest:
-    bounds = {
-        ASSET_PARTITION_RANGE_START_TAG: f"{first}|{instrument}",
-        ASSET_PARTITION_RANGE_END_TAG: f"{last}|{instrument}",
-    }
-    return dg.RunRequest(asset_selection=list(assets), tags=bounds | tags, run_config=run_config)

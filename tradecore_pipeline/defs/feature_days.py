@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 
 from tradecore_pipeline.defs.days import first_listed_day
+from tradecore_pipeline.defs.own_days import has_own, is_own, outdated_days
 from tradecore_pipeline.defs.partitions import months_that_hold
-from tradecore_pipeline.defs.resources import Adapters
+from tradecore_pipeline.defs.resources import Adapters, missing_days
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.tables import BARS, BARS_1M, FUNDING_RATES, OPEN_INTEREST, Table, features_table
 from tradecore_pipeline.domain.time import Timeframe, day_range, month_days
@@ -13,12 +14,18 @@ from tradecore_pipeline.features.perpetuals import MEAN_DAYS
 from tradecore_pipeline.features.registry import FEATURE_NAMES, warm_up_bars
 from tradecore_pipeline.features.tuned import tuned_warm_up_bars
 from tradecore_pipeline.settings import Settings
+from tradecore_pipeline.storage.own_features import OWN_FEATURES
 from tradecore_pipeline.validation.walk_forward import LABEL_HORIZON_BARS
 
 FEATURES = features_table(FEATURE_NAMES)
 FEATURE_MONTH = "feature_month"
 
 _ONE_DAY = timedelta(days=1)
+
+
+def tables(settings: Settings) -> list[str]:
+    """The daily tables that are computed from market data, in order."""
+    return [BARS.name, FEATURES.name, *([OWN_FEATURES] if has_own(settings) else [])]
 
 
 def warm_up_days(timeframe: Timeframe) -> int:
@@ -40,16 +47,36 @@ def stale_days(
 ) -> list[date]:
     """Those of ``days`` whose rows of ``table`` are not stored, or older than market data that they are computed from.
 
+    So are days of own features that another version of the user's files computed.
     A day that is not over is always stale. What a day is computed from reaches back over its warm-up, and a perpetual's
     features read its funding and open interest, too.
     """
-    sources, reach = [BARS_1M], 1
-    if table.name != BARS.name:
-        sources += [FUNDING_RATES, OPEN_INTEREST] if instrument.is_perpetual else []
-        reach = warm_up_days(timeframe) + 1
-    ingested = _ingestion_moments(adapters, sources, instrument)
+    # A day's first bar also reads the day before its warm-up: its minutes' returns begin there.
+    reach = reach_days(adapters, table, timeframe=timeframe) + 1
+    ingested = _ingestion_moments(adapters, _sources(adapters, table, instrument), instrument)
     stored = {day: adapters.lake.stored_at(table, instrument, day, timeframe=timeframe) for day in days}
-    return [day for day, moment in stored.items() if moment is None or _is_older(moment, day, ingested, reach)]
+    edited = outdated_days(adapters, instrument, days, timeframe=timeframe) if is_own(table) else {}
+    return [
+        day
+        for day, moment in stored.items()
+        if moment is None or day in edited or _is_older(moment, day, ingested, reach)
+    ]
+
+
+def reach_days(adapters: Adapters, table: Table, *, timeframe: Timeframe) -> int:
+    """Days of bars before a day that its rows of ``table`` are computed from."""
+    if table.name == BARS.name:
+        return 0
+    return timeframe.days(adapters.own_features.warm_up_bars) if is_own(table) else warm_up_days(timeframe)
+
+
+def _sources(adapters: Adapters, table: Table, instrument: Instrument) -> list[Table]:
+    """The market data that ``table`` is computed from."""
+    if table.name == BARS.name or not instrument.is_perpetual:
+        return [BARS_1M]
+    more = [FUNDING_RATES, OPEN_INTEREST]
+    read = adapters.own_features.inputs if is_own(table) else {one.name for one in more}
+    return [BARS_1M, *(one for one in more if one.name in read)]
 
 
 def _ingestion_moments(
@@ -74,11 +101,28 @@ def _is_older(stored: datetime, day: date, ingested: Mapping[date, datetime | No
     return any(moment is not None and moment > stored for moment in moments)
 
 
-def ready_days(adapters: Adapters, instrument: Instrument, days: Sequence[date], *, timeframe: Timeframe) -> list[date]:
-    """Those of ``days`` whose features can be computed: bars are stored back over the warm-up, or to the listing."""
+def ready_days(
+    adapters: Adapters, table: Table, instrument: Instrument, days: Sequence[date], *, timeframe: Timeframe
+) -> list[date]:
+    """Those of ``days`` whose rows of ``table`` can be computed: bars reach back over its warm-up, or the listing."""
     held = set(adapters.lake.days(BARS, instrument, timeframe=timeframe))
-    listed, reach = first_listed_day(adapters, instrument), warm_up_days(timeframe)
+    listed, reach = first_listed_day(adapters, instrument), reach_days(adapters, table, timeframe=timeframe)
     return [d for d in days if all(b in held for b in day_range(max(listed, d - reach * _ONE_DAY), d))]
+
+
+def require_computed(
+    adapters: Adapters, table: Table, instrument: Instrument, days: Sequence[date], *, timeframe: Timeframe
+) -> None:
+    """Check that rows of ``table`` are stored for ``days``, but for those whose warm-up begins before what is stored.
+
+    Raises:
+        MissingInputError: a day could be computed and was not; the message names it.
+    """
+    held = set(adapters.lake.days(table, instrument, timeframe=timeframe))
+    absent = [day for day in days if day not in held]
+    if absent := ready_days(adapters, table, instrument, absent, timeframe=timeframe):
+        what = f"{timeframe} {table.name.replace('_', ' ')}"
+        raise missing_days(what, instrument, absent, f"materialize {table.name} for those days first")
 
 
 def is_whole_month(adapters: Adapters, instrument: Instrument, month: date, *, timeframe: Timeframe) -> bool:

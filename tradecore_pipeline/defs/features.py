@@ -10,7 +10,8 @@ import pandas as pd
 
 from tradecore_pipeline.defs import ingestion
 from tradecore_pipeline.defs.days import DailyTable, first_listed_day, known_until, require_days
-from tradecore_pipeline.defs.feature_days import FEATURE_MONTH, FEATURES, month_coverage, warm_up_days
+from tradecore_pipeline.defs.feature_days import FEATURE_MONTH, FEATURES, month_coverage, require_computed, warm_up_days
+from tradecore_pipeline.defs.own_days import own_columns
 from tradecore_pipeline.defs.partitions import (
     Partitions,
     same_instrument,
@@ -23,9 +24,10 @@ from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.tables import BARS, BARS_1M, FUNDING_RATES, OPEN_INTEREST, Table
 from tradecore_pipeline.domain.time import Timeframe, day_range, day_start
 from tradecore_pipeline.features.bars import CONTEXT, aggregate_bars
-from tradecore_pipeline.features.month import month_digest
+from tradecore_pipeline.features.month import frame_digest, month_digest
 from tradecore_pipeline.features.registry import compute_features, require_warm_up, warm_up_bars
 from tradecore_pipeline.settings import Settings
+from tradecore_pipeline.storage.own_features import OWN_FEATURES, own_features_table
 
 STAGE = "features"
 
@@ -111,11 +113,11 @@ def _feature_month_asset(timeframe: Timeframe, settings: Settings, partitions: P
         key=asset_key(timeframe, FEATURE_MONTH),
         deps=[
             dg.AssetDep(asset_key(timeframe, table), partition_mapping=same_instrument())
-            for table in (BARS.name, FEATURES.name)
+            for table in (BARS.name, FEATURES.name, *([OWN_FEATURES] if settings.own_model_features else []))
         ],
         kinds={"json"},
-        description="What a month of bars and features amounts to: counts, gaps and a digest of every value. The "
-        "models of later months depend on these.",
+        description="What a month of bars and features amounts to: counts, gaps and a digest of every value, your own "
+        "features' among them where models read those. The models of later months depend on these.",
         partitions_def=partitions.months,
         backfill_policy=dg.BackfillPolicy.multi_run(settings.months_per_run),
         group_name=STAGE,
@@ -201,12 +203,20 @@ def compute_feature_month(
     if absent:
         raise missing_days(f"{timeframe} features", instrument, absent, "materialize features for those days first")
     start, end = day_start(computed[0]), day_start(computed[-1]) + _ONE_DAY
-    return month_digest(
-        adapters.lake.read(BARS, instrument, start, end, timeframe=timeframe),
+    bars = adapters.lake.read(BARS, instrument, start, end, timeframe=timeframe)
+    document = month_digest(
+        bars,
         adapters.lake.read(FEATURES, instrument, start, end, timeframe=timeframe),
         days=computed,
         timeframe=timeframe,
     )
+    names = adapters.settings.own_model_features
+    if not names:
+        return document
+    table = own_features_table(())
+    require_computed(adapters, table, instrument, computed, timeframe=timeframe)
+    own = own_columns(adapters, instrument, bars.index, names, timeframe=timeframe)
+    return document | {"own_features_sha256": frame_digest(own)}
 
 
 def month_metadata(document: dict[str, Any]) -> dict[str, Any]:
@@ -216,6 +226,7 @@ def month_metadata(document: dict[str, Any]) -> dict[str, Any]:
         **counts,
         "bars_sha256": document["bars_sha256"],
         "features_sha256": document["features_sha256"],
+        **{name: document[name] for name in ("own_features_sha256",) if name in document},
         "nulls": dg.MetadataValue.json(document["nulls"]),
         "gaps": dg.MetadataValue.json(document["gaps"]),
     }

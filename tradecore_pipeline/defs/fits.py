@@ -11,6 +11,7 @@ import pandas as pd
 
 from tradecore_pipeline.defs import feature_days
 from tradecore_pipeline.defs.days import require_days
+from tradecore_pipeline.defs.own_days import own_columns, own_names
 from tradecore_pipeline.defs.resources import Adapters
 from tradecore_pipeline.defs.windows import training_bars
 from tradecore_pipeline.domain.errors import (
@@ -24,17 +25,18 @@ from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.tables import BARS
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.features.month import frame_digest
+from tradecore_pipeline.features.registry import FEATURE_NAMES
 from tradecore_pipeline.features.tuned import IndicatorParameters, tuned_columns, tuned_warm_up_bars
-from tradecore_pipeline.model_registry import LoggedModel, ModelKind, StoredModel, Verdict
+from tradecore_pipeline.model_registry import HMM, LoggedModel, ModelKind, StoredModel, Verdict
 from tradecore_pipeline.models.inputs import FEATURES, RETURN_VARIANCE
 from tradecore_pipeline.serving.tuned_sources import tuned_sources
+from tradecore_pipeline.storage.own_features import own_features_table
 
 if TYPE_CHECKING:
     from tradecore_pipeline.models.lstm import LstmForecaster
     from tradecore_pipeline.models.pool_members import HarFamily
     from tradecore_pipeline.models.regimes import RegimeModel
 
-HMM: ModelKind = "hmm"
 HAR: ModelKind = "har"
 LSTM: ModelKind = "lstm"
 INDICATORS: ModelKind = "indicator_params"
@@ -86,12 +88,7 @@ class Month:
         wanted = [name for name in features if name not in FEATURES]
         if not wanted:
             return None
-        start, end = bars.index[0].to_pydatetime(), bars.index[-1].to_pydatetime() + self.timeframe.duration
-        days = sorted({moment.date() for moment in bars.index})
-        require_days(self.adapters, feature_days.FEATURES, self.instrument, days, timeframe=self.timeframe)
-        rows = self.adapters.lake.read(
-            feature_days.FEATURES, self.instrument, start, end, timeframe=self.timeframe, columns=wanted
-        ).reindex(bars.index)
+        rows = self._stored_columns(bars, wanted)
         for name in wanted:
             infinite = rows.index[np.isinf(rows[name].to_numpy(dtype=np.float64))]
             if len(infinite):
@@ -100,6 +97,31 @@ class Month:
                     "day again"
                 )
         return rows.loc[:, wanted]
+
+    def _stored_columns(self, bars: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+        """Columns of the features table and of the user's own features, on the index of ``bars``."""
+        ours, own = [name for name in names if name in FEATURE_NAMES], own_names(names)
+        days = sorted({moment.date() for moment in bars.index})
+        parts = [self._pipeline_columns(bars, days, ours)] if ours else []
+        if own:
+            table = own_features_table(())
+            feature_days.require_computed(self.adapters, table, self.instrument, days, timeframe=self.timeframe)
+            parts.append(own_columns(self.adapters, self.instrument, bars.index, own, timeframe=self.timeframe))
+        return pd.concat(parts, axis=1)
+
+    def _pipeline_columns(self, bars: pd.DataFrame, days: Sequence[date], names: Sequence[str]) -> pd.DataFrame:
+        table, instrument = feature_days.FEATURES, self.instrument
+        require_days(self.adapters, table, instrument, days, timeframe=self.timeframe)
+        start, end = bars.index[0].to_pydatetime(), bars.index[-1].to_pydatetime() + self.timeframe.duration
+        rows = self.adapters.lake.read(table, instrument, start, end, timeframe=self.timeframe, columns=list(names))
+        return rows.reindex(bars.index)
+
+    def with_columns(
+        self, inputs: pd.DataFrame | None, bars: pd.DataFrame, features: Sequence[str]
+    ) -> pd.DataFrame | None:
+        """``inputs``, on the index of ``bars``, and the stored columns ``features`` beside; raises as ``columns``."""
+        parts = [part for part in (inputs, self.columns(bars, features)) if part is not None]
+        return pd.concat(parts, axis=1) if parts else None
 
     def training_columns(self, bars: pd.DataFrame) -> pd.DataFrame | None:
         """The feature columns that the settings' regime model is fitted on, over the window ``bars``.

@@ -8,6 +8,7 @@ import numpy as np
 
 from tradecore_pipeline.defs.anchors import Anchor, load_anchor
 from tradecore_pipeline.defs.fits import HMM, Month
+from tradecore_pipeline.defs.own_days import own_version
 from tradecore_pipeline.domain.time import add_months
 from tradecore_pipeline.model_registry import LoggedModel
 from tradecore_pipeline.settings import Settings
@@ -26,16 +27,13 @@ _MONTHS_OF_DRIFT = 3
 
 def fit_hmm(month: Month, run_id: str) -> tuple[LoggedModel, dict[str, Any]]:
     """The month's regime model, with the evidence on whether its states know direction."""
-    from tradecore_pipeline.models.direction import (  # noqa: PLC0415 (heavy, and only runs need it)
-        direction_names,
-        volatility_regime_names,
-    )
+    from tradecore_pipeline.models.direction import state_names  # noqa: PLC0415 (heavy, and only runs need it)
     from tradecore_pipeline.serving.model_card import model_card_figures  # noqa: PLC0415 (as above)
 
-    bars, choices = month.window(), _choices(month.adapters.settings)
+    bars, choices = month.window(), regime_choices(month.adapters.settings)
     columns = month.training_columns(bars)
     model, anchor, evidence = _fitted(month, bars, columns, choices)
-    names = list(zip(volatility_regime_names(model.states), direction_names(model.mean_returns_bps), strict=True))
+    names = state_names(model)
     figures = model_card_figures(
         bars, columns, instrument=month.instrument, month=month.month, model=model, half_model=evidence.half_model,
         direction=evidence.to_json(), label_threshold=month.adapters.settings.label_threshold,
@@ -45,7 +43,10 @@ def fit_hmm(month: Month, run_id: str) -> tuple[LoggedModel, dict[str, Any]]:
         HMM,
         bars,
         run_id,
-        config=model.config() | _origin(month, anchor) | {"direction": evidence.to_json(), "names": names},
+        config=model.config()
+        | _origin(month, anchor)
+        | own_version(month.adapters, model.emission.features)
+        | {"direction": evidence.to_json(), "names": names},
         arrays=model.to_arrays(),
         parameters=choices | _told(anchor),
         metrics=_metrics(model),
@@ -85,7 +86,7 @@ def _told(anchor: Anchor) -> dict[str, Any]:
     return told | ({"anchor_passed_over": "; ".join(anchor.passed_over)} if anchor.passed_over else {})
 
 
-def _choices(settings: Settings) -> dict[str, Any]:
+def regime_choices(settings: Settings) -> dict[str, Any]:
     """What ``fit_regimes`` takes beside bars."""
     return {
         "states": settings.hmm_states,
@@ -142,8 +143,10 @@ def _metadata(
         "| state | by scale | by mean | share | volatility, % | mean return, bps [95%] | bars it lasts |",
         "|---|---|---|---|---|---|---|",
     ]
-    return {
+    notes = {"density": f"the states' own: {model.density_note}"} if model.density_note else {}
+    return notes | {
         "states": dg.MetadataValue.md("\n".join(head + rows)),
+        "equal_scales": model.equal_scales,
         "direction_significant": evidence.significant,
         "direction": dg.MetadataValue.json(evidence.to_json()),
         "log_likelihood_per_bar": model.log_likelihood,

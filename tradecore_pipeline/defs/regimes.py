@@ -15,6 +15,7 @@ from tradecore_pipeline.defs import feature_days, features, training
 from tradecore_pipeline.defs.anchors import other_anchor
 from tradecore_pipeline.defs.days import DailyTable, known_until, require_days
 from tradecore_pipeline.defs.fits import Month, load_forecaster, load_regime_model
+from tradecore_pipeline.defs.own_days import LSTM_FEATURES, require_same_files
 from tradecore_pipeline.defs.partitions import Partitions, same_instrument, split_keys, stretches
 from tradecore_pipeline.defs.resources import Adapters, guarded
 from tradecore_pipeline.defs.windows import read_bars
@@ -25,10 +26,12 @@ from tradecore_pipeline.domain.time import Timeframe, day_range, day_start, mont
 from tradecore_pipeline.model_registry import StoredModel
 from tradecore_pipeline.models.trend import TREND_DAYS, trend_signs
 from tradecore_pipeline.settings import Settings
+from tradecore_pipeline.storage.own_features import OWN_FEATURES
 from tradecore_pipeline.validation.walk_forward import training_window
 
 if TYPE_CHECKING:
-    from tradecore_pipeline.models.regimes import FilteredRegimes, RegimeModel
+    from tradecore_pipeline.models.filtered_regimes import FilteredRegimes
+    from tradecore_pipeline.models.regimes import RegimeModel
 
 STAGE = "regimes"
 
@@ -48,7 +51,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.Definitions:
 def _asset(timeframe: Timeframe, settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     table = DailyTable(REGIMES, timeframe, plot="confidence")
     models = [dg.AssetDep(key, partition_mapping=same_instrument()) for key in training.asset_keys(timeframe)]
-    read = (BARS, feature_days.FEATURES)
+    read = [BARS.name, feature_days.FEATURES.name, *([OWN_FEATURES] if settings.own_model_features else [])]
     month_to_date = same_instrument(first_offset=-_LONGEST_MONTH_DAYS)
 
     @dg.asset(
@@ -59,7 +62,7 @@ def _asset(timeframe: Timeframe, settings: Settings, partitions: Partitions) -> 
         kinds={"parquet"},
         owners=["team:research"],
         deps=[
-            *(dg.AssetDep(features.asset_key(timeframe, t.name), partition_mapping=month_to_date) for t in read),
+            *(dg.AssetDep(features.asset_key(timeframe, name), partition_mapping=month_to_date) for name in read),
             *models,
         ],
         description=f"Filtered regime probabilities and the forecast density of the next {timeframe} bar, as they were "
@@ -144,15 +147,16 @@ def predict(month: Month, first: date, last: date) -> Predicted:
     with month.named():
         require_days(month.adapters, BARS, month.instrument, day_range(month.month, last), timeframe=month.timeframe)
         model, hmm = load_regime_model(month)
+        require_same_files(month.adapters, hmm, str(month))
         trained_on = int(hmm.config.get("window_bars", month.adapters.settings.window_bars(month.timeframe)))
         bars, longer = _bars_up_to(month, last, window_bars=trained_on)
         columns = month.columns(bars, model.emission.features)
         trend = trend_signs(longer)[-len(bars) :]
-        rows = _published(month, bars, model, hmm, model.filter(bars, columns), trend=trend)
-    silent = (model.log_likelihood_of(bars, columns) == 0).all(axis=1)
+        filtered = model.filter(bars, columns)
+        rows = _published(month, bars, model, hmm, filtered, trend=trend)
     return Predicted(
         rows=rows.loc[day_start(first) :],
-        unobserved=pd.DatetimeIndex(bars.index[silent]),
+        unobserved=pd.DatetimeIndex(bars.index[~filtered.observed]),
         notes=_notes(month, hmm, states=model.states),
     )
 
@@ -171,7 +175,9 @@ def _published(
 
     forecaster, lstm = load_forecaster(month)
     month.require_same_regimes(hmm, lstm)
-    inputs = forecast_inputs(bars, forecaster.har, filtered=filtered.frame, features=month.tuned(bars))
+    require_same_files(month.adapters, lstm, str(month))
+    beside = month.with_columns(month.tuned(bars), bars, lstm.config.get(LSTM_FEATURES, ()))
+    inputs = forecast_inputs(bars, forecaster.har, filtered=filtered.frame, features=beside)
     forecast = forecaster.forecast(bars, inputs)
     rows = published_rows(
         bars,

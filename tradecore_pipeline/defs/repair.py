@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
-from tradecore_pipeline.defs.automation import in_progress
 from tradecore_pipeline.defs.ingestion import STAGE, asset_key, days_to_repair, ingest_days
 from tradecore_pipeline.defs.market_data import day_metadata
 from tradecore_pipeline.defs.mending import mend_all
 from tradecore_pipeline.defs.resources import Adapters, guarded
+from tradecore_pipeline.defs.schedule_runs import in_progress
 from tradecore_pipeline.domain.errors import InvalidDataError, SourceError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.offers import offered

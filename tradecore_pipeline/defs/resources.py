@@ -17,8 +17,10 @@ from tradecore_pipeline.exchanges import make_exchange
 from tradecore_pipeline.exchanges.access import Access
 from tradecore_pipeline.exchanges.base import Exchange
 from tradecore_pipeline.exchanges.days import trusted_now
+from tradecore_pipeline.features.own import OwnFeatures
 from tradecore_pipeline.features.registry import FEATURE_NAMES
 from tradecore_pipeline.model_registry import ModelRegistry
+from tradecore_pipeline.serving.own_features import configured_features
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.storage.catalog import Catalog
 from tradecore_pipeline.storage.failures import Failures
@@ -69,7 +71,17 @@ class Adapters:
             instruments=self.settings.parsed_instruments,
             timeframes=self.settings.parsed_timeframes,
             feature_names=FEATURE_NAMES,
+            own_features=bool(self.settings.feature_files),
         )
+
+    @cached_property
+    def own_features(self) -> OwnFeatures:
+        """What the user's files hold, which are run at the first use: for runs, never for servers.
+
+        Raises:
+            UsageError: a file is wrong; the message says what to change.
+        """
+        return configured_features(self.settings)
 
     @cached_property
     def registry(self) -> ModelRegistry:

@@ -8,7 +8,7 @@ import dagster as dg
 from tradecore_pipeline.defs import tuning
 from tradecore_pipeline.defs.anchors import MOST_MONTHS_BACK
 from tradecore_pipeline.defs.fits import HAR, HMM, LSTM, Month
-from tradecore_pipeline.defs.forecast_fits import fit_baseline, fit_forecaster
+from tradecore_pipeline.defs.forecast_fits import fit_forecaster, fit_har_models
 from tradecore_pipeline.defs.partitions import Partitions, same_instrument, split_keys
 from tradecore_pipeline.defs.regime_fits import fit_hmm
 from tradecore_pipeline.defs.resources import Adapters, guarded, report
@@ -57,7 +57,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.Definitions:
         month = [dg.AssetDep(key, partition_mapping=same_instrument()) for key in own]
         assets += [
             _asset(timeframe, HMM, fit_hmm, [year], settings, partitions),
-            _asset(timeframe, HAR, fit_baseline, [window], settings, partitions),
+            _asset(timeframe, HAR, fit_har_models, [window], settings, partitions),
             _asset(timeframe, LSTM, fit_forecaster, [window, *month], settings, partitions),
         ]
     return dg.Definitions(assets=assets)

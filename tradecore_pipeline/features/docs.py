@@ -22,6 +22,8 @@ before it, and equals what the whole history gives within 1e-9. A value is null 
 (after the listing, or in a long outage) and where its source has no rows; it is never filled. Wilder-smoothed features
 read {WILDER_WARM_UP} times their length back and are null until {WILDER_SETTLED} times their length exist. A settlement
 or snapshot stamped exactly at a bar's close counts for the next bar.
+
+Features of your own become columns of a table beside these: [how to add one](lookahead.md#add-a-feature-in-15-lines).
 """
 
 

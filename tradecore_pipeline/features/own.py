@@ -3,9 +3,15 @@
 The file is the user's own code and may do whatever he may: it is run only because he named it.
 """
 
-import re
-from collections.abc import Callable, Collection, Sequence
+import hashlib
+import json
+import sys
+from asyncio import CancelledError
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +24,7 @@ from tradecore_pipeline.domain.tables import BARS, FUNDING_RATES, OPEN_INTEREST
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.features.bars import milliseconds, moments_index
 from tradecore_pipeline.features.prices import Sources
-from tradecore_pipeline.features.registry import FEATURE_NAMES, Feature, Floats
+from tradecore_pipeline.features.registry import FEATURE_NAMES, OWN_NAME, Feature, Floats
 from tradecore_pipeline.features.technical import TECHNICAL_NAMES
 from tradecore_pipeline.features.tuned_indicators import INDICATORS
 from tradecore_pipeline.features.windows import rows_since
@@ -29,9 +35,12 @@ INPUTS = (BARS.name, FUNDING_RATES.name, OPEN_INTEREST.name)
 """What a feature may read."""
 MOST_WARM_UP_BARS = 100_000
 
-_NAME = re.compile("[a-z][a-z0-9_]{0,62}")
 _TUNED = {name for indicator in INDICATORS for name in indicator.columns}
-_OURS = {*FEATURE_NAMES, *TECHNICAL_NAMES, *_TUNED, *(column.name for column in BARS.columns), "instrument"}
+_KEYS = {"instrument", "timeframe", "definition"}
+_OURS = {*FEATURE_NAMES, *TECHNICAL_NAMES, *_TUNED, *(column.name for column in BARS.columns), *_KEYS}
+_DIGEST_LETTERS = 16
+FAILURES = (Exception, SystemExit, GeneratorExit, CancelledError)
+"""What a user's code may raise that is its own mistake; a Ctrl-C, and Dagster's word for it, are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +52,63 @@ class OwnFeature:
     warm_up_bars: int
     unit: str
     meaning: str
+    nullable: bool
+
+
+@dataclass(frozen=True)
+class OwnFeatures:
+    """What a user's files hold, in the order of the files and of the marks in them."""
+
+    features: tuple[Feature, ...]
+    paths: Mapping[str, Path]
+    """By the feature's name, the file it is from."""
+    nullable: frozenset[str]
+    """Those that may have no value beyond their warm-up."""
+    source_digest: str
+    """Of the bytes of all files."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns, in order."""
+        return tuple(own.name for own in self.features)
+
+    @property
+    def warm_up_bars(self) -> int:
+        """How many bars before a row all of them together read."""
+        return max((own.warm_up_bars for own in self.features), default=0)
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """The tables that any of them reads."""
+        return frozenset(name for own in self.features for name in own.inputs)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the files."""
+        return tuple(path.name for path in dict.fromkeys(self.paths.values()))
+
+    @cached_property
+    def definition(self) -> str:
+        """Which version this is: a digest of the files' bytes, a hyphen, one of what they declare."""
+        declared = [(own.name, own.inputs, own.warm_up_bars, own.name in self.nullable) for own in self.features]
+        return f"{self.source_digest}-{_digest([json.dumps(declared).encode()])}"
+
+    def require(self, names: Iterable[str], setting: str) -> None:
+        """Check that all of ``names``, which ``setting`` asks for, are features of the pipeline or of these files.
+
+        Raises:
+            UsageError: one is not; the message has the names nearest to it.
+        """
+        known = [*FEATURE_NAMES, *self.names]
+        for name in names:
+            if name not in known:
+                near = get_close_matches(name, known, n=3)
+                hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"
+                raise UsageError(f"setting {setting}: unknown feature {name!r}: {hint}")
 
 
 def feature(
-    *, warm_up_bars: int, unit: str, meaning: str, inputs: Sequence[str] = (BARS.name,)
+    *, warm_up_bars: int, unit: str, meaning: str, inputs: Sequence[str] = (BARS.name,), nullable: bool = False
 ) -> Callable[[Computed], OwnFeature]:
     """Mark a function as a feature of its own name, one number per bar, known at the bar's ``ts_close``.
 
@@ -58,17 +120,18 @@ def feature(
         unit: of the values.
         meaning: one line for people.
         inputs: ``bars``, ``funding_rates`` and ``open_interest``, as far as they are read.
+        nullable: whether there may be no value beyond the warm-up; else NaN there is taken for a mistake.
     """
 
     def marked(compute: Computed) -> OwnFeature:
         read = (inputs,) if isinstance(inputs, str) else tuple(inputs)
-        return OwnFeature(compute, read, warm_up_bars, unit, meaning)
+        return OwnFeature(compute, read, warm_up_bars, unit, meaning, nullable)
 
     return marked
 
 
-def load_features(paths: Sequence[Path], *, taken: Collection[str]) -> tuple[Feature, ...]:
-    """Run each file and return what it marks, in the order of the files and of the marks in them.
+def load_features(paths: Sequence[Path], *, taken: Collection[str]) -> OwnFeatures:
+    """Run each file and return what it marks.
 
     Args:
         paths: the user's files.
@@ -80,8 +143,10 @@ def load_features(paths: Sequence[Path], *, taken: Collection[str]) -> tuple[Fea
     """
     origins: dict[str, Path] = {}
     found: list[Feature] = []
-    for path in paths:
-        for name, own in _marked(path).items():
+    nullable: set[str] = set()
+    sources = [_source(path) for path in paths]
+    for path, source in zip(paths, sources, strict=True):
+        for name, own in _marked(path, source).items():
             _check(path, name, own)
             if name in _OURS or name in taken:
                 raise UsageError(f"{path}: {name} is a name of the pipeline's own: choose another one for the feature")
@@ -89,7 +154,23 @@ def load_features(paths: Sequence[Path], *, taken: Collection[str]) -> tuple[Fea
                 raise UsageError(f"{path}: {name} is already a feature of {origins[name]}: choose another name")
             origins[name] = path
             found.append(_feature(path, name, own))
-    return tuple(found)
+            if own.nullable:
+                nullable.add(name)
+    return OwnFeatures(tuple(found), origins, frozenset(nullable), _digest(sources))
+
+
+def source_digest(paths: Sequence[Path]) -> str:
+    """The digest of the files' bytes, by which a version begins; runs nothing.
+
+    Raises:
+        UsageError: a file cannot be read.
+    """
+    return _digest([_source(path) for path in paths])
+
+
+def _digest(parts: Sequence[bytes]) -> str:
+    whole = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts))
+    return whole.hexdigest()[:_DIGEST_LETTERS]
 
 
 def compute_own(
@@ -118,18 +199,25 @@ def compute_own(
     return pd.DataFrame(columns, index=bars.index)
 
 
-def _marked(path: Path) -> dict[str, OwnFeature]:
+def _source(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}): name a Python file with features in it") from error
+
+
+def _marked(path: Path, source: bytes) -> dict[str, OwnFeature]:
     """The file's features by name; nothing of it is kept anywhere, so that a changed file is read anew."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-        raise UsageError(f"{path} cannot be read ({reason}): name a Python file with features in it") from error
-    module = ModuleType(path.stem)
+        text = source.decode("utf-8-sig")  # some editors on Windows begin a file with a mark of its encoding
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} cannot be read (it is no text in UTF-8): name a Python file with features") from error
+    module = ModuleType(f"own_features_in_{path.stem}")
     module.__file__ = str(path)
     try:
-        exec(compile(text, str(path), "exec"), module.__dict__)  # noqa: S102 (the user's own code, which he named)
-    except (Exception, SystemExit) as error:
+        with importable(module):
+            exec(compile(text, str(path), "exec"), module.__dict__)  # noqa: S102 (the user's own code, which he named)
+    except FAILURES as error:
         raise UsageError(f"{path} cannot be run: {_told(error, path)}") from error
     own = {name: value for name, value in vars(module).items() if isinstance(value, OwnFeature)}
     if not own:
@@ -137,13 +225,27 @@ def _marked(path: Path) -> dict[str, OwnFeature]:
     return own
 
 
+@contextmanager
+def importable(module: ModuleType) -> Generator[None]:
+    """Let what runs in the module's body find the module by its name, as dataclasses do."""
+    sys.modules[module.__name__] = module
+    try:
+        yield
+    finally:
+        del sys.modules[module.__name__]
+
+
 def _check(path: Path, name: str, own: OwnFeature) -> None:
     where = f"{path}: feature {name}"
-    if _NAME.fullmatch(name) is None:
-        raise UsageError(f"{where}: a name is small letters, digits and underscores, and begins with a letter")
+    if OWN_NAME.fullmatch(name) is None:
+        raise UsageError(
+            f"{where}: a name is small letters, digits and underscores, at most 63, and begins with a letter"
+        )
     steps: Any = own.warm_up_bars
     if not isinstance(steps, int) or isinstance(steps, bool) or not 0 <= steps <= MOST_WARM_UP_BARS:
         raise UsageError(f"{where}: warm_up_bars is {steps!r}: give a whole number from 0 to {MOST_WARM_UP_BARS}")
+    if own.nullable not in (True, False):
+        raise UsageError(f"{where}: nullable is {own.nullable!r}: give True or False")
     if strange := [given for given in own.inputs if given not in INPUTS]:
         raise UsageError(f"{where}: it cannot read {', '.join(map(repr, strange))}: choose from {', '.join(INPUTS)}")
     if BARS.name not in own.inputs:
@@ -167,7 +269,7 @@ def _values(where: str, path: Path, own: OwnFeature, sources: Sources) -> Floats
     )
     try:
         result = own.compute(given)
-    except (Exception, SystemExit) as error:
+    except FAILURES as error:
         raise UsageError(f"{where} failed on {len(bars)} bars: {_told(error, path)}") from error
     if isinstance(result, pd.Series):
         if not result.index.equals(bars.index):
@@ -181,13 +283,17 @@ def _copied(rows: pd.DataFrame | None, declared: bool) -> pd.DataFrame | None:  
 
 
 def _as_floats(where: str, result: Any, rows: int) -> Floats:
-    array = np.asarray(result)
+    try:
+        array = np.asarray(result)
+    except Exception as error:  # whatever a user's object says when it is asked for its values
+        raise UsageError(f"{where} returned what is no row of numbers: return one number per bar") from error
     if array.ndim != 1 or len(array) != rows:
         shape = " x ".join(map(str, array.shape)) or "one value"
         raise UsageError(f"{where} returned {shape} for {rows} bars: return one number per bar")
     if array.dtype.kind not in "fiub":
         raise UsageError(f"{where} returned {array.dtype} instead of numbers: return floats, NaN where there is none")
-    values = array.astype(np.float64)
+    with np.errstate(over="ignore"):  # what is too large is infinite, and refused as such
+        values = array.astype(np.float64)
     if (infinite := np.flatnonzero(np.isinf(values))).size:
         raise UsageError(f"{where} is infinite in row {infinite[0]} of {rows}: return NaN where there is no value")
     return values

@@ -1,5 +1,6 @@
 """The features: their names, order, inputs, warm-up and meaning, and the one function that computes them all."""
 
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -17,6 +18,8 @@ from tradecore_pipeline.features.windows import rows_since
 
 Floats = npt.NDArray[np.float64]
 
+OWN_NAME = re.compile("[a-z][a-z0-9_]{0,62}")
+"""What a feature may be called, a user's own included."""
 WILDER_WARM_UP = 45
 """Times its length: how many bars a Wilder-smoothed indicator reads back."""
 WILDER_SETTLED = 30

@@ -1,28 +1,24 @@
 """Fits in MLflow: one run per fit, one registered model per instrument, timeframe and kind, one alias per month."""
 
-import errno
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
 from pathlib import Path
-from textwrap import shorten
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import pandas as pd
-from filelock import FileLock
 
 from tradecore_pipeline.domain.errors import RegistryError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.time import Timeframe
-from tradecore_pipeline.model_registry.environment import load_mlflow, without_known_warnings
-from tradecore_pipeline.model_registry.runs import MONTH, Place, RunLog, month_alias, unless_it_exists
-from tradecore_pipeline.model_registry.stored import Arrays, ModelKind, StoredModel
+from tradecore_pipeline.model_registry.runs import MONTH, Place, month_alias, unless_it_exists
+from tradecore_pipeline.model_registry.stored import CONFIG, Arrays, ModelKind, StoredModel, read_config
+from tradecore_pipeline.model_registry.tracking import Tracking, explained
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION = "champion"
@@ -30,10 +26,10 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 """The alias of the newest month's version, where it is not the champion."""
 
-_NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT})
-_LONGEST_REASON = 160
-"""Characters of what MLflow said: it repeats itself at length where nobody answers."""
 _DIGEST = "tradecore.model_sha256"
+_STORED = "model/artifacts/stored"
+_GONE = "RESOURCE_DOES_NOT_EXIST"
+"""MLflow's word for a run, model or version that it does not have."""
 _DESCRIPTIONS: Mapping[ModelKind, str] = {
     "indicator_params": "Indicator lengths, chosen for the size of the next move: predicts the indicators of bars.",
     "hmm": "Volatility regimes: predicts each bar's filtered probabilities, known at its close.",
@@ -65,30 +61,8 @@ def model_name(kind: ModelKind, instrument: Instrument, timeframe: Timeframe) ->
     return f"{instrument.exchange}-{instrument.path_symbol}-{timeframe}-{kind}".lower()
 
 
-class ModelRegistry:
+class ModelRegistry(Tracking):
     """Writes fits to MLflow and reads them back; several processes may do both at once."""
-
-    def __init__(self, tracking_uri: str, artifact_root: Path) -> None:
-        self._tracking_uri = tracking_uri
-        self._artifact_root = artifact_root
-
-    @cached_property
-    def _client(self) -> "MlflowClient":
-        load_mlflow()
-        from mlflow import MlflowClient  # noqa: PLC0415 (it takes seconds to import)
-
-        self._artifact_root.mkdir(parents=True, exist_ok=True)
-        # Several commands may be the first on a home: MLflow's tables are made by one of them.
-        lock = FileLock(self._artifact_root / "creation.lock")
-        with without_known_warnings(), lock:
-            client = MlflowClient(tracking_uri=self._tracking_uri, registry_uri=self._tracking_uri)
-            client.search_experiments(max_results=1)
-            client.search_registered_models(max_results=1)
-        return client
-
-    @cached_property
-    def _runs(self) -> RunLog:
-        return RunLog(self._client, self._tracking_uri, self._artifact_root)
 
     def log_fit(  # noqa: PLR0913 (each is one part of what a fit leaves behind)
         self,
@@ -135,7 +109,7 @@ class ModelRegistry:
         place = Place(instrument, timeframe, month)
         model = StoredModel(kind, str(timeframe), config, arrays, tensors)
         name, digest = model_name(kind, instrument, timeframe), model.digest()
-        with _explained(self._tracking_uri, f"the fitted {kind} model of {place} is lost; "):
+        with explained(self._tracking_uri, f"the fitted {kind} model of {place} is lost; "):
             client, runs = self._client, self._runs
             standing = self._version(name, month_alias(month))
             if standing is not None and standing.tags.get(_DIGEST) == digest and self._is_whole(standing, digest):
@@ -164,41 +138,72 @@ class ModelRegistry:
         Raises:
             RegistryError: its files are not what was fitted, or cannot be read.
         """
-        with _explained(self._tracking_uri, ""):
+        with explained(self._tracking_uri, ""):
             version = self._version(model_name(kind, instrument, timeframe), month_alias(month))
             if version is None:
                 return None
-            folder = self._folder(version)
-        model = _read(folder, version)
+            model = self._read(version)
         if model is None or model.digest() != version.tags.get(_DIGEST):
             train = f"tradecore train {instrument} --timeframe {timeframe} --from {month:%Y-%m} --to {month:%Y-%m}"
             raise RegistryError(
-                f"the {kind} model of {Place(instrument, timeframe, month)} is damaged ({folder} is not what was "
-                f"fitted): `{train}` fits it anew"
+                f"the {kind} model of {Place(instrument, timeframe, month)} is damaged (the files of its run "
+                f"{version.run_id} are not what was fitted): `{train}` fits it anew"
             )
         return model
 
-    def _folder(self, version: "ModelVersion") -> Path:
-        """Where a version's files lie."""
+    def config(
+        self, kind: ModelKind, instrument: Instrument, timeframe: Timeframe, month: date
+    ) -> Mapping[str, Any] | None:
+        """What the model in force during ``month`` says of itself, as it stands there; its arrays are not read.
+
+        None where none was fitted.
+
+        Raises:
+            RegistryError: it cannot be read.
+        """
+        with explained(self._tracking_uri, ""):
+            version = self._version(model_name(kind, instrument, timeframe), month_alias(month))
+            if version is None:
+                return None
+            with self._files(version, f"{_STORED}/{CONFIG}") as path:
+                return read_config(path)
+
+    @contextmanager
+    def _files(self, version: "ModelVersion", artifact: str) -> Generator[Path]:
+        """A version's files: where they lie, if that is on this machine, and else a copy for as long as it is read."""
+        from mlflow.utils.file_utils import local_file_uri_to_path  # noqa: PLC0415 (MLflow takes seconds to import)
+        from mlflow.utils.uri import is_local_uri  # noqa: PLC0415 (likewise)
+
         run_id = str(version.run_id)
-        self._runs.require_own(str(self._client.get_run(run_id).info.artifact_uri))
-        return Path(self._client.download_artifacts(run_id, "model/artifacts/stored"))
+        uri = str(self._client.get_run(run_id).info.artifact_uri)
+        self._runs.require_own(uri)
+        if is_local_uri(uri):
+            yield Path(local_file_uri_to_path(uri)) / artifact
+            return
+        with TemporaryDirectory() as folder:
+            yield Path(self._client.download_artifacts(run_id, artifact, folder))
+
+    def _read(self, version: "ModelVersion") -> StoredModel | None:
+        """A version's model, or None where its run or files are gone or are none."""
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415 (MLflow takes seconds to import)
+
+        try:
+            with self._files(version, _STORED) as folder:
+                return _read(folder, version)
+        except MlflowException as error:
+            if error.error_code == _GONE:
+                return None
+            raise
 
     def _is_whole(self, version: "ModelVersion", digest: str) -> bool:
         """Whether a version's files are there and hold the model with this digest."""
         from mlflow.exceptions import MlflowException  # noqa: PLC0415 (MLflow takes seconds to import)
 
         try:
-            model = _read(self._folder(version), version)
+            model = self._read(version)
         except (MlflowException, OSError):
             return False
         return model is not None and model.digest() == digest
-
-    def run_url(self, run_id: str, ui_base: str) -> str:
-        """Where the MLflow UI at ``ui_base`` shows a run."""
-        with _explained(self._tracking_uri, ""):
-            experiment = self._client.get_run(run_id).info.experiment_id
-        return f"{ui_base.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
 
     def _version(self, name: str, alias: str) -> "ModelVersion | None":
         from mlflow.exceptions import MlflowException  # noqa: PLC0415 (MLflow takes seconds to import)
@@ -206,10 +211,21 @@ class ModelRegistry:
         try:
             aliases: Mapping[str, str] = self._client.get_registered_model(name).aliases
         except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            if error.error_code == _GONE:
                 return None
             raise
-        return self._client.get_model_version(name, aliases[alias]) if alias in aliases else None
+        return self._numbered(name, aliases[alias]) if alias in aliases else None
+
+    def _numbered(self, name: str, number: str) -> "ModelVersion | None":
+        """A version by its number; None where an alias points at one that is no more."""
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415 (MLflow takes seconds to import)
+
+        try:
+            return self._client.get_model_version(name, number)
+        except MlflowException as error:
+            if error.error_code == _GONE:
+                return None
+            raise
 
     def _register(
         self, name: str, kind: ModelKind, run_id: str, tags: Mapping[str, str], verdict: Verdict
@@ -225,11 +241,8 @@ class ModelRegistry:
         client, own = self._client, month_alias(month)
         client.set_registered_model_alias(name, own, str(version.version))
         aliases: Mapping[str, str] = client.get_registered_model(name).aliases
-        held = {
-            role: str(client.get_model_version(name, aliases[role]).tags.get(MONTH, ""))
-            for role in (CHAMPION, CHALLENGER)
-            if role in aliases
-        }
+        standing = {role: self._numbered(name, aliases[role]) for role in (CHAMPION, CHALLENGER) if role in aliases}
+        held = {role: str(one.tags.get(MONTH, "")) for role, one in standing.items() if one is not None}
         role = CHAMPION if verdict.champion else CHALLENGER
         if held.get(role, "") <= own:
             client.set_registered_model_alias(name, role, str(version.version))
@@ -247,26 +260,3 @@ def _read(folder: Path, version: "ModelVersion") -> StoredModel | None:
         return StoredModel.read(folder, run_id=str(version.run_id), version=int(version.version))
     except (SafetensorError, BadZipFile, OSError, EOFError, KeyError, TypeError, ValueError):
         return None
-
-
-@contextmanager
-def _explained(tracking_uri: str, lost: str) -> Generator[None]:
-    """Turn what MLflow, its database and damaged files raise into one line that says what is lost and what to do."""
-    load_mlflow()
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415 (MLflow takes seconds to import)
-    from safetensors import SafetensorError  # noqa: PLC0415 (comes with it)
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 (likewise)
-
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, SafetensorError, OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
-            raise  # nothing is wrong with the registry: who reports it names the folder
-        reason = shorten((str(error).strip().splitlines() or [type(error).__name__])[0], _LONGEST_REASON)
-        if tracking_uri.startswith("http"):
-            remedy = "start it, or correct mlflow_tracking_uri, and train again"
-        else:
-            remedy = "restore it, or remove mlflow.db and mlartifacts from the home and train again"
-        raise RegistryError(
-            f"the model registry at {tracking_uri} cannot be used ({reason}): {lost}{remedy}"
-        ) from error

@@ -84,6 +84,15 @@ class RunLog:
         name = f"{kind} {place.month:%Y-%m} {place.instrument}"
         return self._create(experiment, name, {**tags, **place.tags, KIND: kind, _PARENT: parent})
 
+    def begin_alone(self, place: Place, kind: str, name: str, tags: Mapping[str, str]) -> str:
+        """The id of a new run that belongs to no month's."""
+        experiment = self._experiment(f"tradecore/{place.timeframe}")
+        return self._create(experiment, name, {**tags, **place.tags, KIND: kind})
+
+    def begin_in(self, experiment: str, note: str, name: str, tags: Mapping[str, str]) -> str:
+        """The id of a new run in an experiment of its own, which ``note`` explains."""
+        return self._create(self._experiment(experiment, note), name, tags)
+
     def log(
         self,
         run_id: str,
@@ -96,21 +105,38 @@ class RunLog:
         figures: Mapping[str, bytes],
     ) -> None:
         """Everything that a fit leaves behind in its run; its metrics in the month's, too, named by kind."""
-        from mlflow.entities import Param  # noqa: PLC0415 (MLflow takes seconds to import)
-
-        self._client.log_batch(run_id, params=[Param(name, str(value)) for name, value in parameters.items()])
-        self._log_metrics(run_id, metrics, series)
+        self.log_numbers(run_id, parameters=parameters, metrics=metrics, series=series)
         parent = self._client.get_run(run_id).data.tags.get(_PARENT)
         if parent:
             self._log_metrics(str(parent), {f"{model.kind}/{name}": value for name, value in metrics.items()}, {})
         with tempfile.TemporaryDirectory(prefix="tradecore-") as text:
             scratch, upload = Path(text) / "scratch", Path(text) / "upload"
             scratch.mkdir()
-            (upload / "figures").mkdir(parents=True)
+            upload.mkdir()
             write_package(model, upload / "model", scratch=scratch, example=example)
-            for name, content in figures.items():
-                (upload / "figures" / name).write_bytes(content)
             self._client.log_artifacts(run_id, str(upload))
+        self.log_figures(run_id, figures)
+
+    def log_numbers(
+        self,
+        run_id: str,
+        *,
+        parameters: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        series: Mapping[str, Sequence[float]],
+    ) -> None:
+        """Parameters, and results in batches."""
+        from mlflow.entities import Param  # noqa: PLC0415 (MLflow takes seconds to import)
+
+        self._client.log_batch(run_id, params=[Param(name, str(value)) for name, value in parameters.items()])
+        self._log_metrics(run_id, metrics, series)
+
+    def log_figures(self, run_id: str, figures: Mapping[str, bytes]) -> None:
+        """Files by name, shown under ``figures/``."""
+        with tempfile.TemporaryDirectory(prefix="tradecore-") as folder:
+            for name, content in figures.items():
+                (Path(folder) / name).write_bytes(content)
+            self._client.log_artifacts(run_id, folder, "figures")
 
     @contextmanager
     def finishing(self, run_id: str) -> Generator[None]:
@@ -137,7 +163,7 @@ class RunLog:
                 "mlflow.db and mlartifacts and train again"
             )
 
-    def _experiment(self, name: str) -> str:
+    def _experiment(self, name: str, note: str = _EXPERIMENT_NOTE) -> str:
         found = self._client.get_experiment_by_name(name)
         location = self._artifact_root / re.sub(r"[^\w]+", "-", name)
         if found is None:
@@ -145,7 +171,7 @@ class RunLog:
                 return self._client.create_experiment(
                     name,
                     artifact_location=location.resolve().as_uri(),
-                    tags={_EXPERIMENT_KIND: "custom_model_development", _NOTE: _EXPERIMENT_NOTE},
+                    tags={_EXPERIMENT_KIND: "custom_model_development", _NOTE: note},
                 )
             found = self._client.get_experiment_by_name(name)  # another process was faster
         if found is None:

@@ -13,6 +13,9 @@ import numpy.typing as npt
 ModelKind = Literal["hmm", "har", "lstm", "indicator_params"]
 Arrays = Mapping[str, npt.NDArray[Any]]
 
+HMM: ModelKind = "hmm"
+"""The regime model."""
+
 CONFIG = "config.json"
 ARRAYS = "arrays.npz"
 TENSORS = "tensors.safetensors"
@@ -74,6 +77,11 @@ class StoredModel:
                 digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
                 digest.update(array.tobytes())
         return digest.hexdigest()
+
+
+def read_config(path: Path) -> Mapping[str, Any]:
+    """What the model whose ``CONFIG`` file this is says of itself beside its arrays."""
+    return json.loads(path.read_text())["config"]
 
 
 def _require_plain(arrays: Arrays) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 if TYPE_CHECKING:
     from tradecore_pipeline.models.regimes import RegimeChoices, RegimeModel
 
-RECIPE = 1
+RECIPE = 2
 """Raised with every change of how regime models are fitted, so that anchors kept by another version are fitted anew."""
 _RESTARTS_FACTOR = 4
 """An anchor is fitted once a year: it can afford more starts than a month."""

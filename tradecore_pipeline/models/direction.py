@@ -5,6 +5,7 @@ from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from tradecore_pipeline.domain.errors import ModelFitError
 from tradecore_pipeline.models.bootstrap import block_length, interval, resampled_sums
@@ -13,6 +14,7 @@ from tradecore_pipeline.models.regimes import BASIS_POINTS, RegimeChoices, Regim
 from tradecore_pipeline.models.returns import next_percent_returns
 
 _VOLATILITY_NAMES = {2: ("Calm", "Turbulent"), 3: ("Calm", "Normal", "Turbulent")}
+_EQUAL = "Equal "
 _DIRECTION_NAMES = {
     2: ("Bear", "Bull"),
     3: ("Bear", "Chop", "Bull"),
@@ -54,9 +56,38 @@ class DirectionEvidence:
         return cls(np.nan, np.nan, np.nan, reason)
 
 
-def volatility_regime_names(states: int) -> tuple[str, ...]:
-    """Names of states in order of scale: Calm ... Turbulent, numbered above three."""
+def volatility_regime_names(states: int, *, equal: bool) -> tuple[str, ...]:
+    """Names of states in order of scale: Calm ... Turbulent, numbered above three.
+
+    ``equal``: they are equal in scale and in order of their means, so that their names say no level.
+    """
+    if equal:
+        return tuple(f"{_EQUAL}{k + 1}" for k in range(states))
     return _VOLATILITY_NAMES.get(states) or tuple(f"Level {k + 1}" for k in range(states))
+
+
+def state_names(model: RegimeModel) -> list[tuple[str, str]]:
+    """Names of a model's states, in state order: by volatility and by mean return."""
+    volatility = volatility_regime_names(model.states, equal=model.equal_scales)
+    return list(zip(volatility, direction_names(model.mean_returns_bps), strict=True))
+
+
+def equal_rows(published: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether each of the published names by volatility is that of a state of equal volatility."""
+    return np.char.startswith(published.astype(np.str_), _EQUAL)
+
+
+def volatility_labels(held: NDArray[np.integer[Any]], equal: NDArray[np.bool_], *, states: int) -> NDArray[np.str_]:
+    """Names by volatility of the states ``held`` (N,), empty where one is negative; ``equal`` as in ``equal_rows``."""
+    names = np.array([[*volatility_regime_names(states, equal=flag), ""] for flag in (False, True)])
+    return names[equal.astype(np.intp), np.where(held < 0, states, held)]
+
+
+def legend_names(equal: NDArray[np.bool_], *, states: int) -> tuple[str, ...]:
+    """Each state's name by volatility on a page of bars; both by a slash where only some are of ``equal`` states."""
+    kinds = np.unique(equal).tolist() or [False]
+    each = [volatility_regime_names(states, equal=kind) for kind in kinds]
+    return tuple(" / ".join(names) for names in zip(*each, strict=True))
 
 
 def direction_names(mean_returns: Floats) -> tuple[str, ...]:

@@ -25,6 +25,11 @@ class Emission(Protocol):
         """The features it looks at; those that are not in ``inputs.FEATURES`` must be given as columns."""
         ...
 
+    @property
+    def equal_scales(self) -> bool:
+        """Whether states differ by their mean returns alone, so that none is calmer than another."""
+        ...
+
     def log_likelihood(self, bars: pd.DataFrame, columns: pd.DataFrame | None, *, timeframe: Timeframe) -> Floats:
         """Log density (T, K) of what each bar showed, known at its ts_close; zeros where nothing was observed."""
         ...

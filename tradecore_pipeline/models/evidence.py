@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.models.bootstrap import block_length, interval, resampled_sums
 from tradecore_pipeline.models.density import Floats, StudentMixture
-from tradecore_pipeline.models.pool import BASELINE, PoolStart, gain_t, pooled
+from tradecore_pipeline.models.pool import BASELINE, NETWORK, PoolStart, gain_t, pooled
 from tradecore_pipeline.models.returns import next_open, next_percent_returns, percent_returns
 from tradecore_pipeline.models.ticks import next_log_scores
 
@@ -47,6 +47,27 @@ class Evidence:
     """95%, from resampled blocks."""
     r2: float
     """1 - squared errors of its mean over squared returns: above 0 it is better than forecasting zero."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The same with None for NaN."""
+        return {key: _plain(value) for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """The LSTM with some of its inputs, on the held-out bars; what cannot be told is NaN."""
+
+    name: str
+    """``pool.NETWORK`` with all of them, or what is left out."""
+    bars: int
+    gain: float
+    """Log score in nats a bar less t-HAR's."""
+    gain_t: float
+    """HAC t of the gain."""
+    worth: float
+    """What is left out adds so much: the log score with all inputs less this one."""
+    worth_t: float
+    """HAC t of the worth."""
 
     def to_json(self) -> dict[str, Any]:
         """The same with None for NaN."""
@@ -128,6 +149,35 @@ def held_out_report(
     shares = np.histogram(transforms, bins=PIT_BINS, range=(0.0, 1.0))[0] / len(rows)
     scored = next_open(bars, timeframe)[rows].to_pydatetime().tolist()
     return HeldOutReport(tuple(table), shares, scored[0], scored[-1])
+
+
+def ablation_table(baseline: Floats, ablations: Mapping[str, Floats], *, timeframe: Timeframe) -> tuple[Ablation, ...]:
+    """The LSTM's log scores with all inputs and without some, on bars that all were scored on; empty without enough.
+
+    Args:
+        baseline: t-HAR's log scores in nats by bar, NaN where there is none.
+        ablations: the LSTM's by what is left out, all inputs (``pool.NETWORK``) first.
+        timeframe: the length of the bars.
+    """
+    if NETWORK not in ablations:
+        return ()
+    known = np.isfinite(np.column_stack([baseline, *ablations.values()])).all(axis=1)
+    if known.sum() < _LEAST_ROWS:
+        return ()
+    lags, rows = block_length(timeframe), {name: scores[known] for name, scores in ablations.items()}
+
+    def told(difference: Floats) -> tuple[float, float]:
+        return float(difference.mean()), gain_t(difference, lags=lags) if difference.any() else np.nan
+
+    return tuple(
+        Ablation(
+            name,
+            int(known.sum()),
+            *told(scores - baseline[known]),
+            *((np.nan, np.nan) if name == NETWORK else told(rows[NETWORK] - scores)),
+        )
+        for name, scores in rows.items()
+    )
 
 
 def _simple_means(bars: pd.DataFrame, timeframe: Timeframe, *, first: int, scale: Floats) -> dict[str, Floats]:

@@ -33,6 +33,10 @@ class StudentTEmission:
     def features(self) -> tuple[str, ...]:
         return self.scaling.features
 
+    @property
+    def equal_scales(self) -> bool:
+        return False
+
     def log_likelihood(self, bars: pd.DataFrame, columns: pd.DataFrame | None, *, timeframe: Timeframe) -> Floats:
         """See ``Emission``; a feature that is NaN says nothing."""
         X = observe(bars, columns, scaling=self.scaling, timeframe=timeframe)
@@ -78,6 +82,10 @@ class GaussianEmission:
     @property
     def features(self) -> tuple[str, ...]:
         return self.scaling.features
+
+    @property
+    def equal_scales(self) -> bool:
+        return False
 
     def log_likelihood(self, bars: pd.DataFrame, columns: pd.DataFrame | None, *, timeframe: Timeframe) -> Floats:
         """See ``Emission``; a bar that lacks a feature says nothing."""

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from tradecore_pipeline.models.density import Floats
-from tradecore_pipeline.models.kernels import CompiledSteps, GaussianEmission, precision_factors
+from tradecore_pipeline.models.kernels import CompiledSteps, GaussianDistribution, precision_factors
 from tradecore_pipeline.models.restarts import (
     MINIMUM_OCCUPANCY,
     best_of_restarts,
@@ -92,9 +92,9 @@ class GaussianHMM(CompiledSteps, hmm.GaussianHMM):
         if self.covariance_type not in ("diag", "full"):
             raise ValueError(f"covariance_type {self.covariance_type!r} is not compiled: use 'diag' or 'full'")
 
-    def _emission(self) -> GaussianEmission:
+    def _emission(self) -> GaussianDistribution:
         factors = precision_factors(self._covars_)
-        return GaussianEmission(means=np.asarray(self.means_), precision_factors=factors, centre=self._centre())
+        return GaussianDistribution(means=np.asarray(self.means_), precision_factors=factors, centre=self._centre())
 
     def _centre(self) -> Floats:
         """What sums are taken about: the middle of the states."""

@@ -1,9 +1,9 @@
-"""t-HAR: the next return as a Student-t whose log scale is linear in log realized variance over five horizons.
+"""t-HAR: the next return as a Student-t whose log scale is linear in log realized variance over several horizons.
 
 The baseline family that every forecast has to beat, and a hard one (after Corsi 2009, with a Student-t likelihood).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -20,6 +20,8 @@ from tradecore_pipeline.models.seasonality import SeasonalScale
 from tradecore_pipeline.models.ticks import price_tick
 
 HORIZON_HOURS = (1, 3, 6, 24, 168)
+_HORIZON_BARS = (1, 3)
+"""The last bars speak whatever their length: at 5m that is worth .005 nats a bar, at 1h they are the hours above."""
 _VARIANCE_FLOOR = 1e-3
 """Least variance, relative to the window's median: a stretch without trades has no logarithm."""
 _TICK_FLOOR = 0.25
@@ -38,10 +40,13 @@ class THar:
     df: float
     tick: float
     """The price's least step in the window, quote units; 0 for models stored before it was noted."""
+    horizons: tuple[int, ...]
+    """Bars that realized variance is averaged over; one log variance each."""
 
     def terms(self, bars: pd.DataFrame) -> Floats:
         """The log-variance and seasonal inputs (T, n) known at each ts_close; NaN until every horizon is full."""
-        log_variances = np.log(np.maximum(mean_variances(bars, self.timeframe, self.seasonal), self.variance_floor))
+        variances = mean_variances(bars, self.timeframe, self.seasonal, self.horizons)
+        log_variances = np.log(np.maximum(variances, self.variance_floor))
         seasonal = self.seasonal.log_at(next_open(bars, self.timeframe))
         return np.column_stack((log_variances, seasonal))
 
@@ -69,29 +74,39 @@ class THar:
 
     def config(self) -> dict[str, Any]:
         """Everything that is not numeric, for a JSON file."""
-        return {"timeframe": self.timeframe.name, "horizon_hours": list(HORIZON_HOURS)}
+        return {"timeframe": self.timeframe.name, "horizon_bars": list(self.horizons)}
 
     @classmethod
     def from_parts(cls, config: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Self:
         """The model that ``config`` and ``to_arrays`` described."""
         location, df, floor, tick = (float(value) for value in np.append(arrays["har_shape"], 0.0)[:4])
+        timeframe = Timeframe.parse(config["timeframe"])
+        # Models from before the last bars were added name no bars: theirs are the hours'.
+        horizons = config.get("horizon_bars", _bars_of_hours(timeframe))
         return cls(
-            timeframe=Timeframe.parse(config["timeframe"]),
+            timeframe=timeframe,
             seasonal=SeasonalScale(arrays["har_seasonal"]),
             variance_floor=floor,
             location=location,
             coefficients=arrays["har_coefficients"],
             df=df,
             tick=tick,
+            horizons=tuple(horizons),
         )
 
 
 def horizon_bars(timeframe: Timeframe) -> tuple[int, ...]:
-    """The horizons in bars, without those that a longer bar makes equal."""
+    """The horizons in bars, increasing, without those that are equal."""
+    return tuple(sorted({*_HORIZON_BARS, *_bars_of_hours(timeframe)}))
+
+
+def _bars_of_hours(timeframe: Timeframe) -> tuple[int, ...]:
     return tuple(dict.fromkeys(max(1, hours * 60 // timeframe.minutes) for hours in HORIZON_HOURS))
 
 
-def mean_variances(bars: pd.DataFrame, timeframe: Timeframe, seasonal: SeasonalScale) -> Floats:
+def mean_variances(
+    bars: pd.DataFrame, timeframe: Timeframe, seasonal: SeasonalScale, horizons: Sequence[int]
+) -> Floats:
     """Mean realized variance per bar (percent squared) over each horizon up to each bar, (T, horizons).
 
     Each bar's variance is first divided by its seasonal one, so that a busy hour does not look like a busy day. Bars
@@ -100,8 +115,7 @@ def mean_variances(bars: pd.DataFrame, timeframe: Timeframe, seasonal: SeasonalS
     usual = seasonal.at(pd.DatetimeIndex(bars.index)) ** 2
     variance = PERCENT**2 * bars["realized_variance"].to_numpy(dtype=np.float64) / usual
     minutes = bars["minutes"].to_numpy(dtype=np.float64)
-    lengths = horizon_bars(timeframe)
-    means = [_rolling_sum(variance, length) / _rolling_sum(minutes, length) for length in lengths]
+    means = [_rolling_sum(variance, length) / _rolling_sum(minutes, length) for length in horizons]
     return timeframe.minutes * np.column_stack(means)
 
 
@@ -115,18 +129,17 @@ def fit_har(bars: pd.DataFrame, *, timeframe: Timeframe, seasonal: SeasonalScale
     Raises:
         ModelFitError: too few usable rows, or the optimiser found no finite optimum.
     """
-    variances = mean_variances(bars, timeframe, seasonal)
+    horizons = horizon_bars(timeframe)
+    variances = mean_variances(bars, timeframe, seasonal, horizons)
     usable = variances[~np.isnan(variances).any(axis=1)]
     if len(usable) < 10 * variances.shape[1]:
-        raise ModelFitError(
-            f"t-HAR needs more than {len(usable)} bars with a full {HORIZON_HOURS[-1]} h of bars before them"
-        )
+        raise ModelFitError(f"t-HAR needs more than {len(usable)} bars with {horizons[-1]} bars before them")
     floor = float(_VARIANCE_FLOOR * np.median(usable[:, -1])) or np.finfo(np.float64).tiny
-    blank = THar(timeframe, seasonal, floor, 0.0, np.zeros(variances.shape[1] + 2), DF_FLOOR, 0.0)
+    blank = THar(timeframe, seasonal, floor, 0.0, np.zeros(variances.shape[1] + 2), DF_FLOOR, 0.0, horizons)
     terms, labels = blank.terms(bars), next_percent_returns(bars, timeframe)
     rows = ~np.isnan(terms).any(axis=1) & ~np.isnan(labels)
     location, coefficients, df = _maximise(terms[rows], labels[rows])
-    return THar(timeframe, seasonal, floor, location, coefficients, df, price_tick(bars))
+    return THar(timeframe, seasonal, floor, location, coefficients, df, price_tick(bars), horizons)
 
 
 def _maximise(terms: Floats, labels: Floats) -> tuple[float, Floats, float]:

@@ -11,7 +11,11 @@ EMISSIONS = (RETURN_VARIANCE, STUDENT_T, GAUSSIAN)
 FEATURES = (SCALED_RETURN, LOG_REALIZED_VARIANCE)
 """Features that the regime model computes itself; any other name is a column of the features table (``rsi_14`` ...)."""
 
-CHUNK_BARS = 240
-"""Bars in a row that the LSTM is trained on at once."""
-LEAST_LSTM_BARS = 2 * CHUNK_BARS
+PROBABILITIES, ONE_HOT, NONE, PER_REGIME = "probabilities", "one_hot", "none", "per_regime"
+LSTM_REGIMES = (PROBABILITIES, ONE_HOT, NONE, PER_REGIME)
+"""What the LSTM makes of regimes: it reads filtered probabilities, or only which state is the most probable, or none
+of it, or it has a head per state, whose corrections are averaged by the filtered probabilities."""
+WITHOUT_REGIMES, WITHOUT_TUNED = "without_regimes", "without_tuned"
+"""Fits of the LSTM that show what a kind of input adds."""
+LEAST_LSTM_BARS = 480
 """The shortest training window that the LSTM can be fitted on."""

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from tradecore_pipeline.domain.errors import FilterStateError
+from tradecore_pipeline.domain.errors import FilterStateError, InvalidDataError, UsageError
 from tradecore_pipeline.models.density import Floats
 from tradecore_pipeline.models.kernels.rows import step
 
@@ -43,16 +43,25 @@ class OnlineFilter:
     bars: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        self.startprob = np.ascontiguousarray(self.startprob, dtype=np.float64)
-        self.transmat = np.ascontiguousarray(self.transmat, dtype=np.float64)
+        states = len(np.atleast_1d(self.startprob))
+        self.startprob = _numbers(self.startprob, (states,), "startprob")
+        self.transmat = _numbers(self.transmat, (states, states), "transmat")
         self.probabilities = self.startprob.copy()
 
     def update_from(self, log_likelihood: Floats) -> Floats:
         """Filtered probabilities (K,), known at this bar's ts_close, given its log density in each state (K,).
 
         A bar with a NaN there moves by the transitions alone.
+
+        Raises:
+            UsageError: these are not K numbers; the filter stays where it was, as it does with the next one.
+            InvalidDataError: one is plus infinity, which no density is.
         """
-        step(self.probabilities, self.transmat, log_likelihood, self.bars > 0)
+        row = log_likelihood
+        if type(row) is not np.ndarray or row.dtype != np.float64 or row.shape != self.startprob.shape:
+            row = _numbers(row, self.startprob.shape, "the log densities of a bar")
+        if step(self.probabilities, self.transmat, row, self.bars > 0) == math.inf:
+            raise InvalidDataError("a bar's log density is infinite: look for an impossible value in it")
         self.bars += 1
         return self.probabilities.copy()
 
@@ -76,7 +85,7 @@ class OnlineFilter:
             state: dict[str, Any] = json.loads(text)
             model_id, bars = str(state["model_id"]), int(state["bars"])
             probabilities = np.array(state["probabilities"], dtype=np.float64)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise FilterStateError(f"a saved filter state is damaged: {_ADVICE}") from error
         if model_id != self.model_id:
             raise FilterStateError(
@@ -89,3 +98,15 @@ class OnlineFilter:
 
 
 _ADVICE = "filter from the start of the window again"
+
+
+def _numbers(given: Any, shape: tuple[int, ...], what: str) -> Floats:
+    """``given`` as float64 of ``shape``, which compiled code takes on trust."""
+    try:
+        values = np.asarray(given)
+    except ValueError:  # lists of different lengths
+        values = np.asarray(None)
+    if values.dtype.kind not in "fiu" or values.shape != shape:
+        size = " x ".join(map(str, shape))
+        raise UsageError(f"{what}: give {size} numbers, not a {type(given).__name__} of shape {values.shape}")
+    return np.ascontiguousarray(values, dtype=np.float64)

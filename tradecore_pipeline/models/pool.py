@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy.signal import lfilter
 
+from tradecore_pipeline.domain.statistics import variance_of_mean
 from tradecore_pipeline.models.density import Floats, StudentMixture
-from tradecore_pipeline.models.statistics import variance_of_mean
 
 BASELINE, NETWORK = "t_har", "lstm"
 """The member that the others are held against (alone it is the pool), and the one that must prove itself."""
@@ -73,7 +73,7 @@ def pool_start(held_out: Mapping[str, Floats], *, least_t: Mapping[str, float], 
 
 def gain_t(gain: Floats, *, lags: int) -> float:
     """HAC t of a mean gain over the baseline; 0 where nothing differs."""
-    error = np.sqrt(max(variance_of_mean(gain, lags=min(lags, len(gain) // _LEAST_LAGS_OF_ROWS)), 0.0))
+    error = np.sqrt(variance_of_mean(gain, lags=min(lags, len(gain) // _LEAST_LAGS_OF_ROWS)))
     return float(gain.mean() / error) if error > 0 else 0.0
 
 

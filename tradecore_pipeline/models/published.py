@@ -5,9 +5,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tradecore_pipeline.models.density import PERCENT, Floats, StudentMixture
-from tradecore_pipeline.models.direction import direction_names, volatility_regime_names
+from tradecore_pipeline.models.direction import state_names
+from tradecore_pipeline.models.filtered_regimes import FilteredRegimes
 from tradecore_pipeline.models.flicker import held_states
-from tradecore_pipeline.models.regimes import FilteredRegimes, RegimeModel
+from tradecore_pipeline.models.regimes import RegimeModel
 from tradecore_pipeline.models.ticks import next_log_scores
 
 
@@ -36,14 +37,14 @@ def published_rows(
         tick: the market's price step as the training window showed it, in quote units.
         label_threshold: the filtered probability above which another state is held.
     """
-    volatility, direction = volatility_regime_names(model.states), direction_names(model.mean_returns_bps)
+    names = state_names(model)
     index, timeframe = filtered.index, model.timeframe
     return pd.DataFrame(
         {
             "ts_close": bars.index + pd.Timedelta(timeframe.duration),
             "regime_index": index.astype(np.int32),
-            "volatility_regime": [volatility[k] for k in index],
-            "regime": [direction[k] for k in index],
+            "volatility_regime": [names[k][0] for k in index],
+            "regime": [names[k][1] for k in index],
             "direction_significant": direction_significant,
             "confidence": filtered.confidence,
             "filtered_probability": list(filtered.probabilities),

@@ -6,17 +6,18 @@ from typing import Any, Self, TypedDict
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from tradecore_pipeline.domain.errors import UsageError
+from tradecore_pipeline.domain.errors import ModelFitError, UsageError
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.models.alignment import agreeing_order
 from tradecore_pipeline.models.bootstrap import block_length, weighted_mean_intervals
 from tradecore_pipeline.models.density import Floats, StudentMixture
 from tradecore_pipeline.models.emissions import Emission, Fitted, Start, emission_from_parts
+from tradecore_pipeline.models.filtered_regimes import FilteredRegimes
 from tradecore_pipeline.models.hmm_fits import stationary
 from tradecore_pipeline.models.inputs import GAUSSIAN, RETURN_VARIANCE, STUDENT_T
 from tradecore_pipeline.models.kernels import forward_filter
+from tradecore_pipeline.models.regime_density import RegimeDensity, fit_regime_density
 from tradecore_pipeline.models.returns import percent_returns
 from tradecore_pipeline.models.seasonality import SeasonalScale
 
@@ -25,35 +26,11 @@ BASIS_POINTS = 100.0
 
 
 @dataclass(frozen=True, slots=True)
-class FilteredRegimes:
-    """What the filter knows at each ts_close: nothing here depends on later bars."""
-
-    ts_open: pd.DatetimeIndex
-    probabilities: Floats
-    """(T, K), in order of scale (state 0 is the calmest); rows sum to 1."""
-    log_density: Floats
-    """(T,), nats: of each observation given those before it."""
-
-    @property
-    def index(self) -> NDArray[np.intp]:
-        """The most probable state per bar."""
-        return self.probabilities.argmax(axis=1)
-
-    @property
-    def confidence(self) -> Floats:
-        """That state's filtered probability."""
-        return self.probabilities.max(axis=1)
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """The probabilities as columns ``state_0`` ..., for use as forecast inputs."""
-        columns = [f"state_{k}" for k in range(self.probabilities.shape[1])]
-        return pd.DataFrame(self.probabilities, index=self.ts_open, columns=columns)
-
-
-@dataclass(frozen=True, slots=True)
 class RegimeModel:
-    """A fitted regime model; arrays are (K,), (K, K) or (K, 2), states in order of scale (0 is the calmest)."""
+    """A fitted regime model; arrays are (K,), (K, K) or (K, 2), states in order of scale (0 is the calmest).
+
+    States of ``equal_scales`` are in order of their means instead.
+    """
 
     timeframe: Timeframe
     emission: Emission
@@ -76,10 +53,19 @@ class RegimeModel:
     """Whether it is the fit from an anchor: false if none was given, or if one of its states has died out."""
     order_agrees: bool
     """Whether the order of scale is also the anchor's order; true without an anchor."""
+    density: RegimeDensity | None
+    """What makes a forecast of the states; None with features as emission, after a short window, in older models."""
+    density_note: str
+    """Why there is none where one was to be fitted, else empty."""
 
     @property
     def states(self) -> int:
         return len(self.startprob)
+
+    @property
+    def equal_scales(self) -> bool:
+        """Whether states differ by their mean returns alone, so that no name by volatility is true of them."""
+        return self.emission.equal_scales
 
     @property
     def expected_durations(self) -> Floats:
@@ -104,39 +90,43 @@ class RegimeModel:
         """
         likelihood = self.log_likelihood_of(bars, columns)
         probabilities, log_density = forward_filter(self.startprob, self.transmat, likelihood)
-        return FilteredRegimes(pd.DatetimeIndex(bars.index), probabilities, log_density)
+        return FilteredRegimes(
+            pd.DatetimeIndex(bars.index), probabilities, log_density, observed=(likelihood != 0).any(axis=1)
+        )
 
     def log_likelihood_of(self, bars: pd.DataFrame, columns: pd.DataFrame | None = None) -> Floats:
         """Log density (T, K) of each bar's observation in each state; zeros where nothing was observed."""
         return self.emission.log_likelihood(bars, columns, timeframe=self.timeframe)
 
     def forecast(self, bars: pd.DataFrame, filtered: FilteredRegimes) -> StudentMixture:
-        """Density in percent of the bar after each one, known at ts_close: states one step ahead, scaled by the hour.
+        """Density in percent of the bar after each one, known at ts_close: states one step ahead, calibrated.
 
         Raises:
             ValueError: the model does not look at returns, so it says nothing about their size.
         """
-        return StudentMixture(
-            filtered.probabilities @ self.transmat, *self.emission.next_return(bars, timeframe=self.timeframe)
-        )
+        states = _ahead(self.emission, self.transmat, filtered.probabilities, bars, timeframe=self.timeframe)
+        return states if self.density is None else self.density.of(states, bars, timeframe=self.timeframe)
 
     def to_arrays(self) -> dict[str, Floats]:
         """Everything numeric, for an npz file."""
         arrays = {name: getattr(self, name) for name in (*_ARRAYS, *_LATER_ARRAYS)}
-        single = {"log_likelihood": np.array(self.log_likelihood), "cold_gain": np.array(self.cold_gain)}
-        return arrays | self.emission.to_arrays() | single
+        single = {name: np.array(getattr(self, name)) for name in ("log_likelihood", "cold_gain")}
+        density = {} if self.density is None else self.density.to_arrays()
+        return arrays | self.emission.to_arrays() | single | density
 
     def config(self) -> dict[str, Any]:
         """Everything that is not numeric, for a JSON file."""
         own = {"timeframe": self.timeframe.name, "states": self.states}
-        flags = {"anchored": self.anchored, "order_agrees": self.order_agrees}
-        return own | flags | self.emission.config()
+        flags = {"anchored": self.anchored, "order_agrees": self.order_agrees, "equal_scales": self.equal_scales}
+        density = None if self.density is None else self.density.config()
+        return own | flags | self.emission.config() | {"density": density, "density_note": self.density_note}
 
     @classmethod
     def from_parts(cls, config: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Self:
         """The model that ``config`` and ``to_arrays`` described."""
         states = len(arrays["startprob"])
         later = {name: arrays.get(name, np.full((states, *shape), np.nan)) for name, shape in _LATER_ARRAYS.items()}
+        density = config.get("density")
         return cls(
             timeframe=Timeframe.parse(config["timeframe"]),
             emission=emission_from_parts(config, arrays),
@@ -144,6 +134,8 @@ class RegimeModel:
             cold_gain=float(arrays.get("cold_gain", np.nan)),
             anchored=bool(config.get("anchored", False)),
             order_agrees=bool(config.get("order_agrees", True)),
+            density=None if density is None else RegimeDensity.from_parts(density, arrays),
+            density_note=str(config.get("density_note", "")),
             **{name: np.ascontiguousarray(arrays[name]) for name in _ARRAYS},
             **later,
         )
@@ -257,6 +249,7 @@ def _described(
     weights, moved = filtered[known], returns[known]
     occupancy = weights.sum(axis=0)
     before = None if anchor is None else anchor.filter(bars, columns).probabilities
+    density, density_note = _density(fitted, filtered, bars, timeframe=timeframe)
     return RegimeModel(
         timeframe=timeframe,
         emission=fitted.emission,
@@ -271,4 +264,26 @@ def _described(
         cold_gain=fitted.cold_gain,
         anchored=fitted.anchored,
         order_agrees=before is None or agreeing_order(before, filtered),
+        density=density,
+        density_note=density_note,
     )
+
+
+def _density(
+    fit: Fitted[Any], filtered: Floats, bars: pd.DataFrame, *, timeframe: Timeframe
+) -> tuple[RegimeDensity | None, str]:
+    """What the window's returns add to the states, or why nothing; the families of features have no such part."""
+    if fit.emission.kind != RETURN_VARIANCE:
+        return None, ""
+    states = _ahead(fit.emission, fit.transmat, filtered, bars, timeframe=timeframe)
+    try:
+        return fit_regime_density(states, bars, timeframe=timeframe, scaling=fit.emission.scaling), ""
+    except ModelFitError as error:
+        return None, str(error)
+
+
+def _ahead(
+    emission: Emission, transmat: Floats, filtered: Floats, bars: pd.DataFrame, *, timeframe: Timeframe
+) -> StudentMixture:
+    """What the states alone say of the bar after each one."""
+    return StudentMixture(filtered @ transmat, *emission.next_return(bars, timeframe=timeframe))

@@ -13,6 +13,7 @@ from tradecore_pipeline.domain.errors import ModelFitError
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.models.density import Floats
 from tradecore_pipeline.models.emissions import Fitted, Start
+from tradecore_pipeline.models.equal_states import EqualStatesHMM, are_equal, deciding_nats, equal_if_as_likely
 from tradecore_pipeline.models.hmm_fits import COLD_CHECKS, run_lengths, set_chain, stationary
 from tradecore_pipeline.models.inputs import RETURN_VARIANCE
 from tradecore_pipeline.models.observations import VarianceScaling
@@ -33,8 +34,10 @@ from tradecore_pipeline.models.returns import next_open
 from tradecore_pipeline.models.seasonality import SeasonalScale
 
 _ANCHOR_WEIGHT = 0.125
-"""The anchor counts like so much of the window again, for scales and transitions: enough that a state means the same
-from month to month, too little to cost its density (docs/regimes.md has the measurement)."""
+"""The anchor counts like so much of the window again: enough that a state means the same from month to month, too
+little to cost its density (docs/regimes.md has the measurement)."""
+_EQUAL_ANCHOR_WEIGHT = 0.5
+"""The same where states differ by their means alone: a window says so little of those that more of the anchor gains."""
 _RETURN_START_EVERY = 4
 """One start in so many groups bars by their return, so that states which differ only in mean are found."""
 
@@ -55,6 +58,10 @@ class ReturnVarianceEmission:
     @property
     def features(self) -> tuple[str, ...]:
         return ()
+
+    @property
+    def equal_scales(self) -> bool:
+        return are_equal(self.parameters)
 
     @property
     def state_scales(self) -> Floats:
@@ -126,13 +133,24 @@ def fit_return_variance(
 
     def fresh(count: int) -> ReturnVarianceHMM:
         starts = _starts(states, count, seed, lasting)
-        return best_of_restarts(starts.__getitem__, X, lengths, seeds=list(starts), defect=defect)
+        best = best_of_restarts(starts.__getitem__, X, lengths, seeds=list(starts), defect=defect)
+        return equal_if_as_likely(best, lambda: equal(count), X, lengths)
+
+    def equal(count: int) -> EqualStatesHMM:
+        return best_of_restarts(
+            lambda start: EqualStatesHMM(states, random_state=start, start="return", transmat_prior=lasting),
+            X,
+            lengths,
+            seeds=seeds_of(seed, count),
+            defect=defect,
+        )
 
     if anchor is not None:
         model = _from_anchor(anchor, scaling, rows=len(X), lasting=lasting)
         if not finish(model, X, lengths, defect=defect):
             gain = cold_gain(model, lambda: fresh(COLD_CHECKS), X, lengths)
-            return _fitted(model, scaling, cold_gain=gain, anchored=True)
+            if not (isinstance(model, EqualStatesHMM) and gain > deciding_nats(states)):
+                return _fitted(model, scaling, cold_gain=gain, anchored=True)
     return _fitted(fresh(restarts), scaling, cold_gain=np.nan, anchored=False)
 
 
@@ -160,9 +178,9 @@ def _from_anchor(anchor: Start, scaling: VarianceScaling, *, rows: int, lasting:
         return_scales=emission.parameters.return_scales * np.sqrt(shift),
         variance_levels=emission.parameters.variance_levels * shift,
     )
-    states = len(parameters.means)
-    weight = _ANCHOR_WEIGHT * rows * stationary(anchor.transmat)
-    model = ReturnVarianceHMM(
+    states, equal = len(parameters.means), are_equal(parameters)
+    weight = (_EQUAL_ANCHOR_WEIGHT if equal else _ANCHOR_WEIGHT) * rows * stationary(anchor.transmat)
+    model = (EqualStatesHMM if equal else ReturnVarianceHMM)(
         states,
         prior=AnchorPrior.of(parameters, weight),
         transmat_prior=lasting + weight[:, None] * anchor.transmat,

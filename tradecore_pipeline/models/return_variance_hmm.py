@@ -1,6 +1,5 @@
 """A hidden Markov model of a bar's return and realized variance, jointly, on hmmlearn's BaseHMM."""
 
-import itertools
 from typing import Any, Literal
 
 import numpy as np
@@ -9,10 +8,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from tradecore_pipeline.models.density import Floats
-from tradecore_pipeline.models.kernels import expectation
+from tradecore_pipeline.models.kernels import FlooredChain, expectation, sequence_begins
 from tradecore_pipeline.models.restarts import robust_scale, sticky_transitions
 from tradecore_pipeline.models.return_variance_kernels import JointParameters, joint_log_likelihood, sums
-from tradecore_pipeline.models.return_variance_step import AnchorPrior, Floors, newton_step
+from tradecore_pipeline.models.return_variance_step import AnchorPrior, Floors, newton_step, own_directions
 
 FLOOR = 0.1
 """Least scale of returns, relative to their robust scale in the window; its square for variances."""
@@ -24,11 +23,11 @@ _ROUNDING = 1e-12
 _SIZE_WIDTHS = (6, 24, 96)
 _RETURN_WIDTH = 24
 
-Start = Literal["size", "return"]
+Grouping = Literal["size", "return"]
 """What a start groups bars by: how much moves around them, or which way."""
 
 
-class ReturnVarianceHMM(BaseHMM):
+class ReturnVarianceHMM(FlooredChain, BaseHMM):
     """Columns of X: return, realized variance, and J columns ``c`` known before the bar, which carry over into it.
 
     On the scale e = exp(c . carry_), in state k: the return is a Student-t and the variance an F, with one hidden
@@ -47,14 +46,15 @@ class ReturnVarianceHMM(BaseHMM):
     tol: float
     init_params: str
     monitor_: Any
-    start: Start
+    start: Grouping
     prior: AnchorPrior | None
+    _directions = staticmethod(own_directions)
 
     def __init__(  # noqa: PLR0913 (the arguments are hmmlearn's)
         self,
         n_components: int = 1,
         *,
-        start: Start = "size",
+        start: Grouping = "size",
         prior: AnchorPrior | None = None,
         startprob_prior: float = 1.0,
         transmat_prior: float | Floats = 1.0,
@@ -146,20 +146,11 @@ class ReturnVarianceHMM(BaseHMM):
 
     def _do_estep(self, X: Floats, lengths: ArrayLike | None) -> tuple[dict[str, Any], float]:
         """The E-step of hmmlearn, by the compiled kernels; the emission's M-step needs whole rows, so keeps them."""
-        stats: dict[str, Any] = self._initialize_sufficient_statistics()
         rows = scaled(X, self.carry_)
         likelihood, logs = joint_log_likelihood(*rows, self.parameters)
-        gamma = np.empty_like(likelihood)
-        total = 0.0
-        bounds = np.cumsum([0, *np.atleast_1d(len(X) if lengths is None else lengths)])
-        for start, stop in itertools.pairwise(bounds.tolist()):
-            log_density, gamma[start:stop], transitions = expectation(
-                self.startprob_, self.transmat_, likelihood[start:stop]
-            )
-            total += log_density
-            stats["nobs"] += 1
-            stats["start"] += gamma[start]
-            stats["trans"] += transitions
+        total, gamma, transitions = expectation(self.startprob_, self.transmat_, likelihood, lengths)
+        firsts = gamma[sequence_begins(len(X), lengths)[:-1]]
+        stats = {"nobs": len(firsts), "start": firsts.sum(axis=0), "trans": transitions}
         return stats | {"X": X, "rows": rows, "gamma": gamma, "logs": logs, "likelihood": likelihood}, total
 
     def occupancy(self, X: Floats, lengths: ArrayLike | None) -> Floats:
@@ -178,6 +169,7 @@ class ReturnVarianceHMM(BaseHMM):
         step = newton_step(
             self.parameters,
             self.carry_,
+            basis=self._directions(self.n_components, len(self.carry_)),
             moments=moments,
             levels=levels,
             curvature=(carried * rows[:, None]).T @ carried,
@@ -215,7 +207,7 @@ def window_floors(X: Floats) -> Floors:
     return Floors(FLOOR * float(robust_scale(X[:, :1])[0]), FLOOR**2 * float(np.median(X[:, 1])))
 
 
-def _groups(X: Floats, states: int, start: Start, random: np.random.RandomState) -> NDArray[np.int64]:
+def _groups(X: Floats, states: int, start: Grouping, random: np.random.RandomState) -> NDArray[np.int64]:
     """Rows in ``states`` groups of similar size, by their neighbourhood's log variance or return."""
     values = X[:, 0] if start == "return" else np.log(X[:, 1])
     width = _RETURN_WIDTH if start == "return" else int(random.choice(_SIZE_WIDTHS))

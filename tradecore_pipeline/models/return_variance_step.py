@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from scipy.linalg import block_diag
 from scipy.special import digamma, polygamma
 
 from tradecore_pipeline.models.density import DF_CAP, DF_FLOOR, Floats
@@ -33,33 +34,36 @@ class Floors:
 
 @dataclass(frozen=True, slots=True)
 class AnchorPrior:
-    """What an anchor's states say about log q and log s, as if so many more bars had been seen in each (K,).
+    """What an anchor's states say about mu, log q and log s, as if so many more bars had been seen in each (K,).
 
     The curvature is that of the emission's own information: given the state, the shares of z^2, n v / s and nu in D are
     Dirichlet(1/2, n/2, nu/2), whose second moments are known. Elsewhere the prior is its second-order expansion.
     """
 
+    means: Floats
     log_q: Floats
     log_s: Floats
     information: Floats
     """(3, K): of log q, of log s, and of the two together."""
+    mean_information: Floats
 
     @classmethod
     def of(cls, parameters: JointParameters, bars: Floats) -> Self:
         """The prior worth ``bars`` (K,) bars in each state of ``parameters``."""
-        _, scales, levels, nu, n = parameters
+        means, scales, levels, nu, n = parameters
         p = (nu + n + 1) / 2
         own = np.stack(((p - 0.5) / 2, n / 2 * (p - n / 2), -n / 4)) / (p + 1)
-        return cls(2 * np.log(scales), np.log(levels), bars * own)
+        return cls(means, 2 * np.log(scales), np.log(levels), bars * own, bars * p / (p + 1) / scales**2)
 
     def log_density(self, parameters: JointParameters) -> float:
         """Nats, up to a constant."""
         q, s = self._away(parameters)
         qq, ss, qs = self.information
-        return float(-(0.5 * qq * q**2 + 0.5 * ss * s**2 + qs * q * s).sum())
+        shapes = 0.5 * qq * q**2 + 0.5 * ss * s**2 + qs * q * s
+        return float(-(shapes + 0.5 * self.mean_information * (parameters.means - self.means) ** 2).sum())
 
     def add_derivatives(self, parameters: JointParameters, gradient: Floats, hessian: Floats) -> None:
-        """Adds its own to those of ``_derivatives``."""
+        """Adds its own to those of ``_derivatives``, which are not of means."""
         q, s = self._away(parameters)
         qq, ss, qs = self.information
         rows = np.arange(len(q))
@@ -70,6 +74,11 @@ class AnchorPrior:
         hessian[by_s, by_s] -= ss
         hessian[rows, by_s] -= qs
         hessian[by_s, rows] -= qs
+
+    def mean_shift(self, parameters: JointParameters, shift: Floats, precision: Floats) -> Floats:
+        """How far means move that would move by ``shift`` without it; ``precision`` is the rows' sum of 1 / D."""
+        own = self.mean_information * parameters.return_scales**2 / (parameters.dfs + parameters.variance_dfs + 1)
+        return (precision * shift + own * (self.means - parameters.means)) / (precision + own)
 
     def _away(self, parameters: JointParameters) -> tuple[Floats, Floats]:
         return 2 * np.log(parameters.return_scales) - self.log_q, np.log(parameters.variance_levels) - self.log_s
@@ -98,30 +107,61 @@ class Step:
         return parameters, moved[4 * states :]
 
 
+def own_directions(states: int, carried: int) -> Floats:
+    """The basis in which each of ``states`` has numbers of its own; ``carried`` log variances are shared by all."""
+    return np.eye(4 * states + carried)
+
+
+def equal_directions(states: int, carried: int) -> Floats:
+    """The basis in which ``states`` that are equal but for their means stay so."""
+    each = np.kron(np.eye(4), np.ones((states, 1)))
+    return np.asarray(block_diag(each, np.eye(carried)), dtype=np.float64)
+
+
 def newton_step(
     parameters: JointParameters,
     carry: Floats,
     *,
+    basis: Floats,
     moments: Floats,
     levels: Floats,
     curvature: Floats,
     floors: Floors,
     prior: AnchorPrior | None,
 ) -> Step:
-    """The step from sums over rows (``return_variance_kernels.sums``); ``curvature`` (J, J) is that of the carry."""
+    """The step from sums over rows (``return_variance_kernels.sums``).
+
+    Args:
+        parameters: the states' numbers that it starts from.
+        carry: (J,), where the carry starts from.
+        basis: the directions to move in, whose columns (0 and 1) do not overlap.
+        moments: of the rows, by state.
+        levels: the same, of logs.
+        curvature: (J, J), that of the carry.
+        floors: what scales and levels stay above.
+        prior: an anchor's, or None.
+    """
     gradient, hessian = _derivatives(parameters, moments, levels, curvature)
     if prior is not None:
         prior.add_derivatives(parameters, gradient, hessian)
+    gradient, hessian = basis.T @ gradient, basis.T @ hessian @ basis
     lowest, highest = _bounds(parameters, carry, floors)
-    packed = _packed(parameters, carry)
-    stuck = ((packed <= lowest + _AT_BOUND) & (gradient < 0)) | ((packed >= highest - _AT_BOUND) & (gradient > 0))
-    free = np.flatnonzero(~stuck)
+    of_column = basis.argmax(axis=0)
+    packed = _packed(parameters, carry)[of_column]
+    low, high = packed <= lowest[of_column] + _AT_BOUND, packed >= highest[of_column] - _AT_BOUND
+    free = np.flatnonzero(~((low & (gradient < 0)) | (high & (gradient > 0))))
     direction = np.zeros_like(gradient)
     direction[free] = _uphill(gradient[free], hessian[np.ix_(free, free)])
     direction *= min(1.0, _LONGEST_STEP / max(float(np.abs(direction).max()), 1e-300))
+    shift = _mean_shift(parameters, moments, prior)
+    return Step(parameters, carry, basis @ direction, shift, lowest, highest)
+
+
+def _mean_shift(parameters: JointParameters, moments: Floats, prior: AnchorPrior | None) -> Floats:
     weight, by_return, by_variance, pull = (moments[:, row, 0] for row in (0, 1, 2, 6))
     precision = np.maximum(weight - by_return - by_variance, 1e-300) / parameters.dfs
-    return Step(parameters, carry, direction, parameters.return_scales * pull / precision, lowest, highest)
+    shift = parameters.return_scales * pull / precision
+    return shift if prior is None else prior.mean_shift(parameters, shift, precision)
 
 
 def _uphill(gradient: Floats, hessian: Floats) -> Floats:

@@ -8,12 +8,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tradecore_pipeline.domain.errors import ModelFitError, NotEnoughHistoryError
+from tradecore_pipeline.domain.statistics import variance_of_mean
 from tradecore_pipeline.models.alignment import relabelled_share
 from tradecore_pipeline.models.density import Floats
+from tradecore_pipeline.models.filtered_regimes import FilteredRegimes
 from tradecore_pipeline.models.flicker import held_states
-from tradecore_pipeline.models.regimes import FilteredRegimes, RegimeModel
+from tradecore_pipeline.models.regimes import RegimeModel
 from tradecore_pipeline.models.returns import percent_returns
-from tradecore_pipeline.models.statistics import variance_of_mean
 from tradecore_pipeline.models.ticks import next_log_scores, price_tick
 
 LEAST_OCCUPANCY = 0.05
@@ -185,10 +186,15 @@ def _relabelled(
     return float(np.mean(shares)) if shares else 0.0
 
 
+def mean_score(review: StatesReview, *, lags: int) -> tuple[float, float]:
+    """Mean evidence of ``review`` in nats per held-out bar, and its standard error (Newey-West)."""
+    return float(review.evidence.mean()), float(np.sqrt(variance_of_mean(review.evidence, lags=lags)))
+
+
 def gain(review: StatesReview, fewer: StatesReview, *, lags: int) -> tuple[float, float]:
     """Mean gain of ``review`` over ``fewer`` in nats per held-out bar, and its standard error (Newey-West)."""
     gains = review.evidence - fewer.evidence
-    return float(gains.mean()), float(np.sqrt(max(variance_of_mean(gains, lags=lags), 0.0)))
+    return float(gains.mean()), float(np.sqrt(variance_of_mean(gains, lags=lags)))
 
 
 def recommend(reviews: Sequence[StatesReview], *, lags: int) -> tuple[int | None, str]:

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from tradecore_pipeline.models.density import DF_CAP, DF_FLOOR, Floats, mean_absolute_deviation
-from tradecore_pipeline.models.kernels import CompiledSteps, StudentTEmission, solve_dfs
+from tradecore_pipeline.models.kernels import CompiledSteps, StudentTDistribution, solve_dfs
 from tradecore_pipeline.models.restarts import (
     MINIMUM_OCCUPANCY,
     best_of_restarts,
@@ -110,8 +110,8 @@ class StudentTHMM(CompiledSteps, BaseHMM):
         if (self.scales_ <= 0).any() or (self.dfs_ <= 0).any():
             raise ValueError("scales_ and dfs_ must be positive")
 
-    def _emission(self) -> StudentTEmission:
-        return StudentTEmission(means=self.means_, scales=self.scales_, dfs=self.dfs_)
+    def _emission(self) -> StudentTDistribution:
+        return StudentTDistribution(means=self.means_, scales=self.scales_, dfs=self.dfs_)
 
     def _generate_sample_from_state(self, state: int, random_state: Any) -> Any:
         noise = check_random_state(random_state).standard_t(self.dfs_[state])

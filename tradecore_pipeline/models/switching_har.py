@@ -21,7 +21,7 @@ from tradecore_pipeline.models.seasonality import SeasonalScale
 
 @dataclass(frozen=True, slots=True)
 class SwitchingHar:
-    """A fitted switching HAR: joint densities of return and variance (K states) on a scale that five horizons carry."""
+    """A fitted switching HAR: K joint densities of return and variance on a scale that HAR's horizons carry."""
 
     timeframe: Timeframe
     emission: ReturnVarianceEmission

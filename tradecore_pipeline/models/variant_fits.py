@@ -1,7 +1,7 @@
 """The densities of variants: each fitted on a training window alone, then run forward with its parameters fixed."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,13 +9,15 @@ import pandas as pd
 
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.models.density import PERCENT, Floats, StudentMixture
+from tradecore_pipeline.models.lstm_shape import DEFAULT_SHAPE
 from tradecore_pipeline.models.peers import PEER_FITS, fit_baseline
 from tradecore_pipeline.models.returns import follows, next_open
 from tradecore_pipeline.models.seasonality import SeasonalScale
 from tradecore_pipeline.models.variants import HMM, LSTM, SWITCHING_HAR, Variant
 
 if TYPE_CHECKING:
-    from tradecore_pipeline.models.regimes import FilteredRegimes, RegimeModel
+    from tradecore_pipeline.models.filtered_regimes import FilteredRegimes
+    from tradecore_pipeline.models.regimes import RegimeModel
 
 _STEPS = 50
 _ENOUGH = 1e-10
@@ -147,22 +149,23 @@ def _filtered(options: Mapping[str, Any], fold: Fold) -> "tuple[RegimeModel, Fil
 
 def _lstm(options: Mapping[str, Any], fold: Fold) -> StudentMixture:
     from tradecore_pipeline.models.lstm import forecast_inputs  # noqa: PLC0415 (torch)
-    from tradecore_pipeline.models.lstm_training import fit_lstm  # noqa: PLC0415 (torch)
+    from tradecore_pipeline.models.lstm_training import Recipe, fit_forecaster  # noqa: PLC0415 (torch)
     from tradecore_pipeline.models.pool_members import fit_har_family  # noqa: PLC0415 (hmmlearn)
 
     window, seen = fold.window, fold.seen
     family = fit_har_family(window, timeframe=fold.timeframe, seed=options["seed"])
     regimes = _filtered(options["hmm"], fold)[1].frame if "hmm" in options else None
-    fitted = fit_lstm(
-        window,
-        family=family,
+    recipe = Recipe(
         filtered=None if regimes is None else regimes.loc[window.index],
         features=None if fold.tuned is None else fold.tuned.loc[window.index],
-        hidden=options["hidden"],
+        regimes=options["regimes"],
+        shape=replace(DEFAULT_SHAPE, hidden=options["hidden"]),
         epochs=options["epochs"],
         seed=options["seed"],
         device="cpu",
+        history=None,
     )
+    fitted = fit_forecaster(window, family=family, recipe=recipe, ablations=False).model
     return fitted.forecast(seen, forecast_inputs(seen, family.har, filtered=regimes, features=fold.tuned)).pooled
 
 

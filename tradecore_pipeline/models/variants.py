@@ -7,11 +7,18 @@ from difflib import get_close_matches
 from typing import Any
 
 from tradecore_pipeline.domain.errors import UsageError
-from tradecore_pipeline.models.inputs import EMISSIONS, RETURN_VARIANCE, SCALED_RETURN
+from tradecore_pipeline.models.inputs import (
+    EMISSIONS,
+    LSTM_REGIMES,
+    NONE,
+    PROBABILITIES,
+    RETURN_VARIANCE,
+    SCALED_RETURN,
+)
 
 POOL, PUBLISHED, LSTM, HMM, SWITCHING_HAR = "pool", "published", "lstm", "hmm", "switching-har"
 TUNED_CHOICES = ("no", "default", "yes")
-_YES_NO = ("yes", "no")
+_SHORT_REGIMES = {"yes": PROBABILITIES, "no": NONE}
 _SUGGESTIONS = 3
 _LIKENESS = 0.5
 _MOST_CARRY_BARS = 10_000
@@ -27,6 +34,7 @@ class VariantDefaults:
     carry_bars: tuple[int, ...]
     restarts: int
     hidden: int
+    lstm_regimes: str
     epochs: int
     seed: int
     feature_names: tuple[str, ...]
@@ -166,6 +174,13 @@ def _choice(*words: str) -> Callable[[str, VariantDefaults], str]:
     return parse
 
 
+def _regimes(text: str, _: VariantDefaults) -> str:
+    word = _SHORT_REGIMES.get(text, text)
+    if word not in LSTM_REGIMES:
+        raise ValueError(_nearest(text, [*LSTM_REGIMES, *_SHORT_REGIMES]))
+    return word
+
+
 def _carry(text: str, _: VariantDefaults) -> list[int]:
     parts = text.split("+")
     if any(not part.isdecimal() or not 1 <= int(part) <= _MOST_CARRY_BARS for part in parts):
@@ -205,9 +220,9 @@ def _complete_hmm(given: dict[str, Any], defaults: VariantDefaults) -> dict[str,
 
 
 def _complete_lstm(given: dict[str, Any], defaults: VariantDefaults) -> dict[str, Any]:
-    plain = {"hidden": defaults.hidden, "regimes": "yes", "tuned": "default", "epochs": defaults.epochs}
+    plain = {"hidden": defaults.hidden, "regimes": defaults.lstm_regimes, "tuned": "default", "epochs": defaults.epochs}
     own: dict[str, Any] = plain | {"seed": defaults.seed} | given
-    return own | ({"hmm": _complete_hmm({}, defaults)} if own["regimes"] == "yes" else {})
+    return own | ({} if own["regimes"] == NONE else {"hmm": _complete_hmm({}, defaults)})
 
 
 _PLAIN: Mapping[str, _Option] = {}
@@ -217,7 +232,9 @@ FAMILIES: Mapping[str, _Family] = {
     "ewma-t": _Family("Student-t on exponentially weighted squared returns (decay .94)", _PLAIN, _nothing),
     "garch-t": _Family("GARCH(1,1) with Student-t shocks, on returns freed of their season", _PLAIN, _nothing),
     "egarch-t": _Family("EGARCH(1,1) with asymmetry, likewise", _PLAIN, _nothing),
-    "har": _Family("t-HAR: Student-t, log scale linear in log realized variance over five horizons", _PLAIN, _nothing),
+    "har": _Family(
+        "t-HAR: Student-t, log scale linear in log realized variance over several horizons", _PLAIN, _nothing
+    ),
     SWITCHING_HAR: _Family(
         "realized variance carried over HAR's horizons, with states for shocks",
         {"states": _Option("number of states, 2 to 5; 2 unless said", _whole(2, 5))},
@@ -237,8 +254,8 @@ FAMILIES: Mapping[str, _Family] = {
         "the pool with the LSTM as it is published, fitted here on the CPU",
         {
             "hidden": _Option("width, 1 to 512; lstm_hidden unless said", _whole(1, 512)),
-            "regimes": _Option("yes or no: whether it sees filtered probabilities of `hmm`; yes unless said",
-                               _choice(*_YES_NO)),
+            "regimes": _Option(f"what it makes of the regimes of `hmm`: {', '.join(LSTM_REGIMES)} (or no), or yes for "
+                               "the first; lstm_regimes unless said", _regimes),
             "tuned": _Option("no, default (usual lengths) or yes (the month's tuned ones); default unless said",
                              _choice(*TUNED_CHOICES)),
         },

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.models.density import Floats, StudentMixture, student_t_log_density
-from tradecore_pipeline.models.direction import direction_names, volatility_regime_names
+from tradecore_pipeline.models.direction import state_names
+from tradecore_pipeline.models.filtered_regimes import FilteredRegimes
 from tradecore_pipeline.models.flicker import held_states
-from tradecore_pipeline.models.regimes import FilteredRegimes, RegimeModel
+from tradecore_pipeline.models.regimes import RegimeModel
 from tradecore_pipeline.models.returns import next_percent_returns, percent_returns
 
 RARE_SHARE = 0.1
@@ -81,8 +82,7 @@ class CardFacts:
     @property
     def names(self) -> list[tuple[str, str]]:
         """By scale and by mean, per state."""
-        means = direction_names(self.model.mean_returns_bps)
-        return list(zip(volatility_regime_names(self.model.states), means, strict=True))
+        return state_names(self.model)
 
     @property
     def tail_share(self) -> float | None:
@@ -111,6 +111,13 @@ class CardFacts:
 
     def _fit_alarms(self) -> list[str]:
         found: list[str] = []
+        if self.model.equal_scales:
+            found.append(
+                "the states are equal in volatility: the bars tell them apart by their mean return alone, and none is "
+                "calmer than another"
+            )
+        if self.model.density_note:
+            found.append(f"the forecast is the states' own, uncalibrated: {self.model.density_note}")
         if self.model.cold_gain > COLD_GAIN_NATS:
             found.append(
                 f"fresh starts found a fit {self.model.cold_gain:.0f} nats better than the one that starts from the "

@@ -3,12 +3,8 @@
 import hashlib
 import importlib.metadata
 import json
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
@@ -22,6 +18,7 @@ from tradecore_pipeline import models
 from tradecore_pipeline.domain.errors import ModelFitError
 from tradecore_pipeline.features.month import frame_digest
 from tradecore_pipeline.models.variants import Variant
+from tradecore_pipeline.tuning.workers import workers
 
 if TYPE_CHECKING:
     from tradecore_pipeline.models.variant_fits import Fold
@@ -97,12 +94,7 @@ def run_jobs(jobs: Sequence[Job], *, processes: int) -> Iterator[tuple[Job, pd.D
             except ModelFitError as error:
                 yield job, error
         return
-    pool = ProcessPoolExecutor(
-        min(processes, len(jobs)), mp_context=multiprocessing.get_context("spawn"), initializer=_follow_parent
-    )
-    others = set(multiprocessing.active_children())
-    finished = False
-    try:
+    with workers(min(processes, len(jobs))) as pool:
         waiting: dict[Future[pd.DataFrame], Job] = {pool.submit(month_rows, job): job for job in jobs}
         while waiting:
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
@@ -112,12 +104,6 @@ def run_jobs(jobs: Sequence[Job], *, processes: int) -> Iterator[tuple[Job, pd.D
                     yield job, future.result()
                 except ModelFitError as error:
                     yield job, error
-        finished = True
-    finally:
-        if not finished:  # what is being fitted would otherwise be waited for
-            for worker in set(multiprocessing.active_children()) - others:
-                worker.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def to_document(job: Job, rows: pd.DataFrame) -> dict[str, Any]:
@@ -153,11 +139,3 @@ def machinery() -> str:
     for path in sorted([*folder.rglob("*.py"), Path(__file__)]):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
-
-
-def _follow_parent() -> None:
-    """End with the process that started this one, however it ends; Ctrl-C is that one's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

@@ -11,7 +11,8 @@ from plotly.subplots import make_subplots
 from tradecore_pipeline.domain.market_data import REAL_MARKET
 from tradecore_pipeline.serving.compare import Evaluated
 from tradecore_pipeline.serving.compare_folds import Asked
-from tradecore_pipeline.serving.compare_words import SURE, Measure, caveats, conclusions
+from tradecore_pipeline.serving.compare_words import SURE, Measure, caveats, conclusions, p_text
+from tradecore_pipeline.serving.market_words import market_words
 from tradecore_pipeline.serving.score_report import COLOURS, MOST_POINTS
 from tradecore_pipeline.storage.atomic import replacing
 from tradecore_pipeline.validation.comparison import Verdict
@@ -20,6 +21,8 @@ from tradecore_pipeline.validation.scoreboard import DETECTABLE_ERRORS, cumulati
 MORE_COLOURS = (*COLOURS, "#00897b", "#d81b60", "#795548", "#0d0f12")
 """One for each of as many variants as can be compared; the baseline has the first."""
 _NO_FIGURE = "-"
+_WORTH_A_SCALE = 0.5
+"""Gains that reach less far than this share of all are drawn once more, where they can be told apart."""
 _STRONGEST = 0.55
 """Opacity of the darkest cell of the months' table."""
 
@@ -32,7 +35,8 @@ h1 {{ font-size: 22px; margin: 0; }} h2 {{ font-size: 16px; margin: 28px 0 8px; 
 p {{ margin: 4px 0; color: #4a5565; max-width: 900px; }} ul {{ margin: 4px 0; padding-left: 20px; max-width: 900px; }}
 .simulated {{ background: #fff3cd; border: 1px solid #e0c060; border-radius: 4px; color: #6b5200; font-weight: 700;
   letter-spacing: .08em; margin-left: 12px; padding: 1px 8px; font-size: 14px; vertical-align: 2px; }}
-.wide {{ overflow-x: auto; }} table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
+.wide {{ overflow-x: auto; margin-bottom: 8px; }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: 4px 14px; text-align: right; border-bottom: 1px solid #e3e7ee; white-space: nowrap; }}
 th:first-child, td:first-child {{ text-align: left; padding-left: 0; white-space: normal; max-width: 360px;
   overflow-wrap: anywhere; }} li {{ overflow-wrap: anywhere; }} tr.baseline td {{ background: #f4f6f9; }}
@@ -80,8 +84,7 @@ def compare_page(found: Evaluated, told: Sequence[Measure], asked: Asked, *, mar
         badge='<span class="simulated">SIMULATED</span>' if simulated else "",
         subtitle=escape(
             f"{index[0]:%Y-%m-%d} to {index[-1]:%Y-%m-%d}, {compared.bars:,} bars that every variant scored, refitted "
-            f"monthly on the {asked.window_bars:,} bars before; baseline {compared.baseline}; "
-            + (f"a {market} market" if simulated else "market data of the exchange")
+            f"monthly on the {asked.window_bars:,} bars before; baseline {compared.baseline}; " + market_words(market)
         ),
         conclusions=_items(conclusions(compared)),
         caveats=_items(caveats(compared, len(asked.months))),
@@ -110,7 +113,7 @@ def _explained(measure: Measure) -> str:
         f"Less {compared.baseline}: on the same bars; bold where it exceeds {DETECTABLE_ERRORS:.0f} HAC standard "
         "errors (detectable), which one difference alone would need to be told from none. Set p: at which level the "
         f"model confidence set leaves a variant out; those above {compared.level:.0%} may be the best. Superior "
-        f"predictive ability: p = {compared.best_p_value:.3f} that chance alone makes the best of {others} look this "
+        f"predictive ability: p {p_text(compared.best_p_value)} that chance alone makes the best of {others} look this "
         f"much better than {compared.baseline} (below {SURE:.0%}: more than chance). Both tests resample the same bars "
         f"for all variants, in blocks of {compared.block_bars} bars on average."
     )
@@ -184,7 +187,7 @@ def _other(measure: Measure, names: Sequence[str]) -> str:
         )
     else:
         meaning += " The variance is that of the density as it stands."
-    p_value = f" Superior predictive ability: p = {measure.comparison.best_p_value:.3f}."
+    p_value = f" Superior predictive ability: p {p_text(measure.comparison.best_p_value)}."
     return (
         f"<h2>{escape(measure.title)}: {escape(measure.unit)}</h2><ul>{_items(conclusions(measure.comparison))}</ul>"
         f"{_table(measure, names)}<p>{escape(meaning + p_value + without)}</p>"
@@ -197,7 +200,7 @@ def _gains(measure: Measure, names: Sequence[str]) -> str:
     gains = cumulative_gains(measure.scores, baseline=baseline)
     others = [str(name) for name in gains.columns]
     near = [name for name in others if name in remain]
-    panels = [others, near] if near and len(near) < len(others) else [others]
+    panels = [others, near] if near and _reach(gains.loc[:, near]) < _WORTH_A_SCALE * _reach(gains) else [others]
     titles = (f"Cumulative gain on {baseline}, nats", "The same of those that may be the best")
     figure = make_subplots(
         rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.12, subplot_titles=titles[: len(panels)]
@@ -222,6 +225,12 @@ def _gains(measure: Measure, names: Sequence[str]) -> str:
     )  # fmt: skip
     figure.update_annotations(x=0, xanchor="left", yshift=6, font={"size": 14})
     return str(figure.to_html(full_html=False, include_plotlyjs=True, config={"displaylogo": False}))
+
+
+def _reach(gains: pd.DataFrame) -> float:
+    """How far apart the largest and the smallest of ``gains`` and zero are."""
+    values = np.append(gains.to_numpy(dtype=np.float64), 0.0)
+    return float(values.max() - values.min())
 
 
 def _named(names: Sequence[str], name: str) -> str:

@@ -65,7 +65,7 @@ def conclusions(comparison: Comparison) -> list[str]:
     """What this sample shows about the forecasts: on the baseline, on who may be the best, on single differences."""
     own, others = comparison.challenger.standing, len(comparison.verdicts) - 1
     gain = f"{own.model}, {own.difference:+.4f} against {comparison.baseline}"
-    chance = f"SPA p\u00a0{_p(comparison.best_p_value)}"
+    chance = f"SPA p\u00a0{p_text(comparison.best_p_value)}"
     among = "the only one tried" if others == 1 else f"the best of {others} tried"
     if comparison.best_p_value < SURE and own.difference > 0:
         first = f"{comparison.baseline} is beaten: {gain}, {among}, is more than luck explains ({chance})."
@@ -136,5 +136,6 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _p(value: float) -> str:
+def p_text(value: float) -> str:
+    """A p-value as text, to follow the letter p."""
     return "below .001" if value < 0.001 else f"{value:.3f}".lstrip("0") if value < 1 else "1"

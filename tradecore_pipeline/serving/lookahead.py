@@ -45,7 +45,6 @@ class Experiment:
     """What is asked of the detector."""
 
     plan: Plan
-    own: Sequence[Feature]
     cuts: int
     seed: int
 
@@ -56,7 +55,7 @@ def wanted_span(settings: Settings, timeframe: Timeframe) -> timedelta:
     return max(_YEAR, timedelta(days=timeframe.days(bars)) + _LONGEST_MONTH)
 
 
-def plan_for(settings: Settings, timeframe: Timeframe, sources: Sources) -> Plan:
+def plan_for(settings: Settings, timeframe: Timeframe, sources: Sources, *, own: Sequence[Feature]) -> Plan:
     """The month whose models are examined: the newest one that bars reach into.
 
     Raises:
@@ -66,7 +65,7 @@ def plan_for(settings: Settings, timeframe: Timeframe, sources: Sources) -> Plan
     if len(bars) < 2:
         raise NotEnoughHistoryError(f"there are only {len(bars)} {timeframe} bars: backfill more days first")
     # The very last bar has nothing after it to take away.
-    plan = Plan(settings, timeframe, month_of(bars.index[-2].date()))
+    plan = Plan(settings, timeframe, month_of(bars.index[-2].date()), tuple(own))
     window_bars({BARS.name: bars}, plan, plan.month)
     return plan
 
@@ -93,7 +92,7 @@ def claims(experiment: Experiment, sources: Sources) -> list[Claim]:
 
 def own_claims(experiment: Experiment, sources: Sources) -> list[Claim]:
     """The user's features, each known at its bar's close and a function of its declared warm-up."""
-    return [_own_claim(experiment, sources, own) for own in experiment.own]
+    return [_own_claim(experiment, sources, own) for own in experiment.plan.own]
 
 
 def _own_claim(experiment: Experiment, sources: Sources, own: Feature) -> Claim:

@@ -1,7 +1,7 @@
 """The models of one month as the pipeline fits them, from rows that may know too much: what the detector compares."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,12 @@ import pandas as pd
 from tradecore_pipeline.domain.errors import NotEnoughHistoryError
 from tradecore_pipeline.domain.tables import BARS, FUNDING_RATES, OPEN_INTEREST
 from tradecore_pipeline.domain.time import Timeframe, day_start, month_of, month_range
+from tradecore_pipeline.features.own import compute_own
 from tradecore_pipeline.features.prices import Sources as FeatureSources
-from tradecore_pipeline.features.registry import compute_features
+from tradecore_pipeline.features.registry import Feature, compute_features
 from tradecore_pipeline.features.tuned import IndicatorParameters, tuned_columns, tuned_warm_up_bars
 from tradecore_pipeline.models.inputs import FEATURES, RETURN_VARIANCE
+from tradecore_pipeline.models.lstm_shape import DEFAULT_SHAPE
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.validation.lookahead import Frames
 from tradecore_pipeline.validation.walk_forward import LABEL_HORIZON_BARS, training_window
@@ -23,6 +25,7 @@ from tradecore_pipeline.validation.walk_forward import LABEL_HORIZON_BARS, train
 if TYPE_CHECKING:
     from tradecore_pipeline.models.direction import DirectionEvidence
     from tradecore_pipeline.models.lstm import LstmForecaster
+    from tradecore_pipeline.models.lstm_training import Recipe
     from tradecore_pipeline.models.regimes import RegimeModel
 
 MOST_EPOCHS, MOST_TRIALS = 3, 4
@@ -36,6 +39,8 @@ class Plan:
     settings: Settings
     timeframe: Timeframe
     month: date
+    own: tuple[Feature, ...]
+    """The user's own features, which models may read."""
 
     @property
     def window(self) -> tuple[datetime, datetime]:
@@ -108,9 +113,24 @@ def stored_features(frames: Frames, timeframe: Timeframe) -> pd.DataFrame:
 
 def hmm_columns(frames: Frames, bars: pd.DataFrame, plan: Plan) -> pd.DataFrame | None:
     """The feature columns that the regime model reads for ``bars``; None where it computes all of them itself."""
-    if not plan.reads_features:
-        return None
-    return stored_features(frames, plan.timeframe).drop(columns="ts_close").reindex(bars.index)
+    return _all_columns(frames, bars, plan) if plan.reads_features else None
+
+
+def _all_columns(frames: Frames, bars: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """Every stored feature of ``bars``, the user's own among them."""
+    funding, interest = frames.get(FUNDING_RATES.name), frames.get(OPEN_INTEREST.name)
+    own = compute_own(plan.own, frames[BARS.name], funding, interest, timeframe=plan.timeframe)
+    both = (stored_features(frames, plan.timeframe), own)
+    return pd.concat([rows.drop(columns="ts_close") for rows in both], axis=1).reindex(bars.index)
+
+
+def lstm_columns(frames: Frames, bars: pd.DataFrame, parameters: IndicatorParameters, plan: Plan) -> pd.DataFrame:
+    """What the network reads of ``bars`` beside t-HAR's terms and regimes: tuned columns, and stored ones if told to.
+
+    A network that was trained without the tuned ones leaves them out again.
+    """
+    tuned, names = tuned_rows(frames, bars, parameters, plan), list(plan.settings.lstm_features)
+    return tuned.join(_all_columns(frames, bars, plan).loc[:, names]) if names else tuned
 
 
 def fit_month(frames: Frames, plan: Plan) -> MonthModels:
@@ -121,7 +141,7 @@ def fit_month(frames: Frames, plan: Plan) -> MonthModels:
     """
     from tradecore_pipeline.models.anchors import fit_anchor  # noqa: PLC0415 (heavy, and only runs need it)
     from tradecore_pipeline.models.direction import direction_evidence  # noqa: PLC0415 (as above)
-    from tradecore_pipeline.models.lstm_training import fit_lstm  # noqa: PLC0415 (as above)
+    from tradecore_pipeline.models.lstm_training import fit_forecaster  # noqa: PLC0415 (as above)
     from tradecore_pipeline.models.pool_members import fit_har_family  # noqa: PLC0415 (as above)
     from tradecore_pipeline.models.regimes import fit_regimes  # noqa: PLC0415 (as above)
 
@@ -131,18 +151,32 @@ def fit_month(frames: Frames, plan: Plan) -> MonthModels:
     anchor = fit_anchor(early, hmm_columns(frames, early, plan), **choices)
     regimes = fit_regimes(bars, columns, anchor=anchor, **choices)
     parameters = _tuned(frames, plan, bars)
+    family = fit_har_family(bars, timeframe=plan.timeframe, seed=settings.random_seed)
+    recipe = _recipe(regimes.filter(bars, columns).frame, lstm_columns(frames, bars, parameters, plan), settings)
     return MonthModels(
         anchor=anchor,
         regimes=regimes,
         direction=direction_evidence(bars, columns, **choices),
         parameters=parameters,
-        forecaster=fit_lstm(
-            bars, family=fit_har_family(bars, timeframe=plan.timeframe, seed=settings.random_seed),
-            filtered=regimes.filter(bars, columns).frame,
-            features=tuned_rows(frames, bars, parameters, plan), hidden=settings.lstm_hidden,
-            epochs=min(settings.lstm_epochs, MOST_EPOCHS), seed=settings.random_seed, device="cpu",
-        ),
-    )  # fmt: skip
+        forecaster=fit_forecaster(bars, family=family, recipe=recipe, ablations=False).model,
+    )
+
+
+def _recipe(filtered: pd.DataFrame, columns: pd.DataFrame, settings: Settings) -> "Recipe":
+    """The network's, as the settings have it; its shape is the usual one, for no yearly study is fitted here."""
+    from tradecore_pipeline.models.lstm_training import Recipe  # noqa: PLC0415 (torch)
+
+    read = columns if settings.lstm_tuned else columns.loc[:, list(settings.lstm_features)]
+    return Recipe(
+        filtered=filtered,
+        features=None if read.empty else read,
+        regimes=settings.lstm_regimes,
+        shape=replace(DEFAULT_SHAPE, hidden=settings.lstm_hidden),
+        epochs=min(settings.lstm_epochs, MOST_EPOCHS),
+        seed=settings.random_seed,
+        device="cpu",
+        history=None,
+    )
 
 
 def window_bars(frames: Frames, plan: Plan, month: date) -> pd.DataFrame:

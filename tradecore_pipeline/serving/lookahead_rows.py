@@ -10,7 +10,7 @@ from tradecore_pipeline.models.flicker import held_states
 from tradecore_pipeline.models.lstm import forecast_inputs
 from tradecore_pipeline.models.published import published_rows
 from tradecore_pipeline.models.trend import trend_signs
-from tradecore_pipeline.serving.lookahead_models import MonthModels, Plan, hmm_columns, tuned_rows
+from tradecore_pipeline.serving.lookahead_models import MonthModels, Plan, hmm_columns, lstm_columns
 from tradecore_pipeline.validation.lookahead import Frames
 
 
@@ -47,8 +47,8 @@ class ModelRows:
         """The rows of the regimes table, run ids apart; the LSTM's forecast, its inputs and the pool's weights."""
         bars, models = self._bars(frames), self.models
         filtered = models.regimes.filter(bars, hmm_columns(frames, bars, self.plan))
-        tuned = tuned_rows(frames, bars, models.parameters, self.plan)
-        inputs = forecast_inputs(bars, models.forecaster.har, filtered=filtered.frame, features=tuned)
+        beside = lstm_columns(frames, bars, models.parameters, self.plan)
+        inputs = forecast_inputs(bars, models.forecaster.har, filtered=filtered.frame, features=beside)
         forecast = models.forecaster.forecast(bars, inputs)
         rows = published_rows(
             bars,

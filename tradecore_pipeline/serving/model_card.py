@@ -91,10 +91,11 @@ def _title(facts: CardFacts) -> str:
 
 def _summary(facts: CardFacts) -> str:
     first, last = facts.bars.index[0], facts.bars.index[-1]
+    order = "mean return, since they are equal in volatility" if facts.model.equal_scales else "scale"
     return (
         f"A hidden Markov model of {facts.model.states} states, in force in {facts.month:%Y-%m}, fitted on "
         f"{len(facts.bars):,} bars from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC; nothing later was read. "
-        "States are in order of scale. What is published are filtered probabilities: what was known at each bar's "
+        f"States are in order of {order}. What is published are filtered probabilities: what was known at each bar's "
         f"close. Log likelihood {facts.model.log_likelihood:.4f} nats a bar."
     )
 

@@ -12,6 +12,7 @@ from tradecore_pipeline.domain.errors import MissingInputError, ModelFitError, N
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.tables import BARS, REGIMES
 from tradecore_pipeline.domain.time import Timeframe, add_months, day_start, month_range
+from tradecore_pipeline.serving.trained_windows import window_notes
 from tradecore_pipeline.storage.lake import Lake
 from tradecore_pipeline.validation.walk_forward import training_window
 
@@ -47,7 +48,16 @@ class Wanted:
     start: datetime
     end: datetime
     window_bars: int
+    """By the settings, for months whose models do not say it."""
     least_bars: int
+    """The fewest that such a window may hold; others in proportion."""
+    trained_on: Mapping[date, int]
+    """The windows of months whose models say it, in bars."""
+
+    def window_of(self, month: date) -> tuple[int, int]:
+        """Bars of a month's training window, and the fewest it may hold."""
+        bars = self.trained_on.get(month, self.window_bars)
+        return bars, self.least_bars * bars // self.window_bars
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +114,10 @@ def score_models(
     elif months.without_models:
         whole = whole.drop(columns=HMM)
         months.notes.append(f"the regime models of only some months are at hand: {HMM} is left out")
+    scored = {month: bars for month, bars in wanted.trained_on.items() if first.replace(day=1) <= month <= last}
+    months.notes += window_notes(
+        scored, window_bars=wanted.window_bars, consequence="the peers of those months have the same windows"
+    )
     return ModelScores(whole.drop(columns="pit"), whole["pit"].to_numpy(dtype=np.float64), tuple(months.notes))
 
 
@@ -143,14 +157,15 @@ class _Months:
     def _bars(self, month: date) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The bars from the start of the month's training window to the month's end, and that window."""
         wanted = self._wanted
-        start, end = training_window(month, bars=wanted.window_bars, timeframe=wanted.timeframe)
+        length, least = wanted.window_of(month)
+        start, end = training_window(month, bars=length, timeframe=wanted.timeframe)
         until = day_start(add_months(month, 1))
         bars = self._lake.read(BARS, wanted.instrument, start, until, timeframe=wanted.timeframe)
         window = bars.loc[bars.index < end]
-        if len(window) < wanted.least_bars:
+        if len(window) < least:
             raise NotEnoughHistoryError(
                 f"{wanted.instrument} has {len(window)} {wanted.timeframe} bars in the window before {month:%Y-%m} and "
-                f"the peers need {wanted.least_bars}: score from a later month, or backfill from {start:%Y-%m-%d}"
+                f"the peers need {least}: score from a later month, or backfill from {start:%Y-%m-%d}"
             )
         return bars, window
 

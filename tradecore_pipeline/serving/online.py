@@ -14,9 +14,15 @@ from tradecore_pipeline.domain.errors import FilterStateError, MissingInputError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.tables import BARS, REGIMES
 from tradecore_pipeline.domain.time import Clock, Timeframe, day_start, month_of, parse_month, utc_now
-from tradecore_pipeline.model_registry import ModelRegistry, StoredModel
-from tradecore_pipeline.serving.next_bars import BAR_COLUMNS
-from tradecore_pipeline.serving.online_regimes import STATE_ADVICE, OnlineRegimes, content_sha256, reach_bars
+from tradecore_pipeline.model_registry import HMM, ModelRegistry, StoredModel
+from tradecore_pipeline.serving.next_bars import BAR_COLUMNS, kind_of
+from tradecore_pipeline.serving.online_regimes import (
+    STATE_ADVICE,
+    OnlineRegimes,
+    content_sha256,
+    path_of,
+    reach_bars,
+)
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.storage.lake import Lake
 from tradecore_pipeline.storage.layout import Layout
@@ -44,16 +50,24 @@ def open_filter(
         clock: the present, for simulated markets; a bar that has not closed by then is refused.
 
     Raises:
-        UsageError: the instrument or timeframe does not exist, or nothing is published for it.
+        UsageError: an argument is of another type, the instrument or timeframe does not exist, or nothing is published
+            for it.
         MissingInputError: the month's model is not in the registry.
         FilterStateError: the published rows or the saved state are damaged, or of another model than the month's.
     """
-    settings = Settings.load() if home is None else Settings.load(home=Path(home))
+    for name, text in (("instrument", instrument), ("timeframe", timeframe)):
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] (notebooks are not checked)
+            raise UsageError(
+                f"the {name} is {kind_of(text)}: give it as text, for example binance:BTC/USDT:USDT and 1h"
+            )
+    if not callable(clock):  # pyright: ignore[reportUnnecessaryComparison] (as above)
+        raise UsageError(f"the clock is {kind_of(clock)}: give a function that returns the present in UTC")
+    settings = Settings.load() if home is None else Settings.load(home=path_of(home, "home"))
     which, length = Instrument.parse(instrument), Timeframe.parse(timeframe)
     source = _Source(settings, which, length, clock)
     if state is None:
         return source.at_last_row()
-    document = _read_state(Path(state), which, length)
+    document = _read_state(path_of(state, "state"), which, length)
     return source.opened(parse_month(document["month"])).restored(document)
 
 
@@ -124,7 +138,7 @@ class _Source:
     def _stored(self, month: date) -> StoredModel:
         root = Layout(self.settings.home).mlflow_artifacts
         registry = ModelRegistry(self.settings.mlflow_uri, artifact_root=root)
-        stored = registry.load("hmm", self.instrument, timeframe=self.timeframe, month=month)
+        stored = registry.load(HMM, self.instrument, timeframe=self.timeframe, month=month)
         if stored is None:
             raise MissingInputError(
                 f"{self._where(month)}: the registry has no regime model: run `tradecore train {self.instrument} "

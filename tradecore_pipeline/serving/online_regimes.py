@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
@@ -12,10 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tradecore_pipeline.domain.errors import FilterStateError
+from tradecore_pipeline.domain.errors import FilterStateError, UsageError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.time import Clock, Timeframe
-from tradecore_pipeline.serving.next_bars import BAR_COLUMNS, require_next_bars
+from tradecore_pipeline.serving.next_bars import BAR_COLUMNS, kind_of, require_next_bars
 from tradecore_pipeline.storage.atomic import write_bytes
 
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ class OnlineRegimes:
             after_gap: whether bars may be missing before or between them, because the exchange published none.
 
         Raises:
-            UsageError: they are not the next bars, not in order, or not closed.
-            InvalidDataError: a value is NaN, infinite or impossible; the message names the bar and the column.
+            UsageError: they are no bars, not the next ones, not in order, or not closed.
+            InvalidDataError: a value is no number, NaN, infinite or impossible; the message names bar and column.
             MissingInputError: a column is missing, or a bar belongs to another month than the model.
         """
         rows = require_next_bars(
@@ -103,7 +104,11 @@ class OnlineRegimes:
         return self._published(pd.DatetimeIndex(rows.index), probabilities, held)
 
     def save(self, path: Path | str) -> None:
-        """Keep the state as JSON, from which ``open_filter(..., state=path)`` goes on, bit for bit."""
+        """Keep the state as JSON, from which ``open_filter(..., state=path)`` goes on, bit for bit.
+
+        Raises:
+            UsageError: ``path`` is no path of a file.
+        """
         document = {
             "instrument": str(self.instrument),
             "timeframe": self.timeframe.name,
@@ -117,7 +122,10 @@ class OnlineRegimes:
             },
         }
         whole = document | {"sha256": content_sha256(document)}
-        write_bytes(Path(path), f"{json.dumps(whole, allow_nan=False)}\n".encode())
+        target = path_of(path, "path")
+        if target.is_dir():
+            raise UsageError(f"{target} is a folder: give the path of a file to save the state to")
+        write_bytes(target, f"{json.dumps(whole, allow_nan=False)}\n".encode())
 
     def restored(self, document: Mapping[str, Any]) -> "OnlineRegimes":
         """This month's filter in the state that ``save`` wrote.
@@ -153,19 +161,16 @@ class OnlineRegimes:
     def _published(
         self, ts_open: pd.DatetimeIndex, probabilities: NDArray[np.float64], held: NDArray[np.intp]
     ) -> pd.DataFrame:
-        from tradecore_pipeline.models.direction import (  # noqa: PLC0415 (as above)
-            direction_names,
-            volatility_regime_names,
-        )
+        from tradecore_pipeline.models.direction import state_names  # noqa: PLC0415 (as above)
 
-        volatility, direction = volatility_regime_names(self.model.states), direction_names(self.model.mean_returns_bps)
+        names = state_names(self.model)
         index = probabilities.argmax(axis=1)
         return pd.DataFrame(
             {
                 "ts_close": ts_open + pd.Timedelta(self.timeframe.duration),
                 "regime_index": index.astype(np.int32),
-                "volatility_regime": [volatility[k] for k in index],
-                "regime": [direction[k] for k in index],
+                "volatility_regime": [names[k][0] for k in index],
+                "regime": [names[k][1] for k in index],
                 "direction_significant": self.direction_significant,
                 "confidence": probabilities.max(axis=1),
                 "filtered_probability": list(probabilities),
@@ -178,6 +183,19 @@ class OnlineRegimes:
 def reach_bars(model: "RegimeModel") -> int:
     """How many bars before a bar its observation needs."""
     return max([1, *model.emission.config().get("carry_bars", [])])
+
+
+def path_of(given: Path | str, name: str) -> Path:
+    """``given`` as a path.
+
+    Raises:
+        UsageError: it is neither text nor a path, or no file can have that name.
+    """
+    if not isinstance(given, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance] (notebooks are not checked)
+        raise UsageError(f"{name} is {kind_of(given)}: give a path")
+    if "\0" in (text := str(given)) or not text:
+        raise UsageError(f"{name} is {kind_of(text)}, which names no file: give a path")
+    return Path(given)
 
 
 def _damaged(instrument: Instrument) -> FilterStateError:

@@ -20,7 +20,7 @@ class RegimeRows:
     """Those that have a row."""
     regimes: pd.DataFrame
     names: tuple[str, ...]
-    """Volatility regimes by index, calmest first; also those that never came."""
+    """Volatility regimes by index, calmest first; also those that never came. Two by a slash where months differ."""
     probabilities: NDArray[np.float64]
     """Filtered, (T, K), as published."""
     held: NDArray[np.intp]
@@ -37,7 +37,7 @@ def regime_rows(
     Raises:
         UsageError: the number of regimes changes within ``regimes``.
     """
-    from tradecore_pipeline.models.direction import volatility_regime_names  # noqa: PLC0415 (hmmlearn takes a second)
+    from tradecore_pipeline.models.direction import equal_rows, legend_names  # noqa: PLC0415 (hmmlearn takes a second)
 
     states = [len(probabilities) for probabilities in regimes["filtered_probability"]]
     for moment, count in zip(regimes.index, states, strict=True):
@@ -53,7 +53,7 @@ def regime_rows(
         timeframe=timeframe,
         bars=bars.loc[bars.index.isin(regimes.index)],
         regimes=regimes,
-        names=volatility_regime_names(states[0]),
+        names=legend_names(equal_rows(regimes["volatility_regime"].to_numpy()), states=states[0]),
         probabilities=probabilities,
         held=np.where(absent, held_states(probabilities, label_threshold), published).astype(np.intp),
         computed=int(absent.sum()),

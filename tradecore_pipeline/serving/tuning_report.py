@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tradecore_pipeline.domain.market_data import REAL_MARKET
+from tradecore_pipeline.serving.market_words import market_words
 from tradecore_pipeline.serving.svg import FAINT, INK, Chart, round_ticks
 from tradecore_pipeline.serving.tuning_months import TuningReport
 from tradecore_pipeline.serving.tuning_words import (
@@ -34,10 +35,12 @@ h1 {{ font-size: 22px; margin: 0; }} h2 {{ font-size: 16px; margin: 24px 0 8px; 
 p {{ margin: 4px 0; color: #4a5565; max-width: 900px; }} .verdict {{ color: #1c2430; font-weight: 700; }}
 .simulated {{ background: #fff3cd; border: 1px solid #e0c060; border-radius: 4px; color: #6b5200; font-weight: 700;
   letter-spacing: .08em; margin-left: 12px; padding: 1px 8px; font-size: 14px; vertical-align: 2px; }}
-.wide {{ overflow-x: auto; }} table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
+.wide {{ overflow-x: auto; margin-bottom: 8px; }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: 4px 14px 4px 0; text-align: right; border-bottom: 1px solid #e3e7ee; white-space: nowrap; }}
 th:first-child, td:first-child {{ text-align: left; }} tr.all td {{ border-top: 2px solid #b8c0cc; font-weight: 700; }}
-td.words, th.words {{ text-align: left; white-space: normal; min-width: 260px; font-size: 13px; }}
+th {{ white-space: normal; vertical-align: bottom; }}
+td.words, th.words {{ text-align: left; white-space: normal; min-width: 260px; }} td.words {{ font-size: 13px; }}
 .key {{ display: inline-block; width: 11px; height: 11px; border-radius: 2px; margin: 0 6px 0 14px; }}
 </style></head><body>
 <h1>{title}{badge}</h1>
@@ -77,7 +80,7 @@ def tuning_page(report: TuningReport, *, market: str) -> str:
         badge='<span class="simulated">SIMULATED</span>' if simulated else "",
         subtitle=escape(
             f"{months[0].month:%Y-%m} to {months[-1].month:%Y-%m}, {sum(month.bars for month in months):,} bars, "
-            f"objective {asked.objective}, " + (f"a {market} market" if simulated else "market data of the exchange")
+            f"objective {asked.objective}, {market_words(market)}"
         ),
         verdicts=_paragraphs(verdicts(report), "verdict"),
         chart=_gains(report),

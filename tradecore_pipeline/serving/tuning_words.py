@@ -1,5 +1,6 @@
 """What a tuning report says in words, the same on the page and in the terminal."""
 
+from tradecore_pipeline.features.tuned import PARAMETER_RANGES
 from tradecore_pipeline.serving.tuning_months import DRAWN, Gain, TunedMonth, TuningReport
 from tradecore_pipeline.tuning.objective import UNITS
 
@@ -8,8 +9,8 @@ TOLD = 2.0
 _NO_FIGURE = "-"
 
 MONTH_COLUMNS = (
-    "month", "bars", "folds: default", "tuned", "month: HAR alone", "default", "tuned", "gain", "HAC t",
-    "lengths moved",
+    "month", "bars", "folds: default", "folds: tuned", "month: HAR alone", "month: default", "month: tuned", "gain",
+    "HAC t", "lengths moved",
 )  # fmt: skip
 OBJECTIVE_COLUMNS = ("objective", "skill in the months", "HAC t", "rank correlation", "gain of the best drawn", "HAC t")
 
@@ -21,7 +22,7 @@ def month_cells(month: TunedMonth) -> tuple[str, ...]:
     )
     return (
         f"{month.month:%Y-%m}",
-        f"{month.bars}",
+        f"{month.bars:,}",
         f"{month.inner_default:.4f}",
         f"{month.inner_tuned:.4f}",
         f"{month.test_har:.4f}",
@@ -31,6 +32,11 @@ def month_cells(month: TunedMonth) -> tuple[str, ...]:
         t_text(month.gain),
         moved or "none",
     )
+
+
+def brief_month_cells(month: TunedMonth) -> tuple[str, ...]:
+    """The same for a terminal, where a line has no room for every length: how many moved."""
+    return (*month_cells(month)[:-1], f"{len(month.moved)} of {len(PARAMETER_RANGES)}")
 
 
 def total_cells(report: TuningReport) -> tuple[str, ...]:
@@ -44,7 +50,7 @@ def total_cells(report: TuningReport) -> tuple[str, ...]:
 
     return (
         "all",
-        f"{count}",
+        f"{count:,}",
         mean("inner_default"),
         mean("inner_tuned"),
         mean("test_har"),

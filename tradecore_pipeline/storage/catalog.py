@@ -16,11 +16,13 @@ from tradecore_pipeline.domain.instruments import EXCHANGES, Instrument
 from tradecore_pipeline.domain.tables import GAPS, LISTINGS, MARKET_DATA, Table
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.storage.atomic import listed_names, replacing
-from tradecore_pipeline.storage.connection import first_line, literal, open_connection, to_frame
+from tradecore_pipeline.storage.backtests import BacktestStore
+from tradecore_pipeline.storage.connection import first_line, identifier, literal, open_connection, to_frame
 from tradecore_pipeline.storage.decoding import decode_day
 from tradecore_pipeline.storage.lake import Lake
 from tradecore_pipeline.storage.layout import PARQUET, Layout
-from tradecore_pipeline.storage.views import Branch, View, all_views, create_view
+from tradecore_pipeline.storage.own_features import get_own_definition
+from tradecore_pipeline.storage.views import Branch, View, all_views, create_view, own_view
 
 _ONLY_SELECT = "only one SELECT statement is answered (also WITH, FROM, DESCRIBE, SHOW, SUMMARIZE)"
 
@@ -45,12 +47,23 @@ class Catalog:
         instruments: Sequence[Instrument],
         timeframes: Sequence[Timeframe],
         feature_names: Sequence[str],
+        *,
+        own_features: bool = False,
     ) -> None:
         self.layout = layout
         self.instruments = tuple(instruments)
         self.timeframes = tuple(timeframes)
         self._lake = Lake(layout)
-        self.views = {view.name: view for view in all_views(timeframes, feature_names)}
+        self._views = {view.name: view for view in all_views(timeframes, feature_names)}
+        self._own_features = own_features
+
+    @property
+    def views(self) -> dict[str, View]:
+        """Every view by its name; own features in the version that was computed last."""
+        if not self._own_features:
+            return self._views
+        own = own_view(self.timeframes, get_own_definition(self.layout))
+        return self._views | {own.name: own}
 
     def create_views(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Make every view in ``connection``, over the files that are there now."""
@@ -123,8 +136,12 @@ class Catalog:
         chosen = _one_timeframe(shown, timeframe)
         if shown.table is LISTINGS:
             raise UsageError(f"{view} has no days: ask for it with `tradecore instruments` or `tradecore sql`")
+        if shown.names_itself:
+            raise UsageError(f"{view} are of backtests, not of days: ask for them with `tradecore sql` or load_{view}")
         if shown.table.name == GAPS.name:
             return self._gaps(instrument, start, end)
+        if shown.where is not None:
+            return self._filtered(shown, instrument, start, end, chosen)
         return self._lake.read(shown.table, instrument, start, end, timeframe=chosen)
 
     def view(self, name: str) -> View:
@@ -133,9 +150,10 @@ class Catalog:
         Raises:
             UsageError: there is none; the message lists them.
         """
-        if name not in self.views:
-            raise UsageError(f"there is no view {name!r}: choose one of {', '.join(self.views)}")
-        return self.views[name]
+        views = self.views
+        if name not in views:
+            raise UsageError(f"there is no view {name!r}: choose one of {', '.join(views)}")
+        return views[name]
 
     def _gaps(self, instrument: Instrument, start: datetime, end: datetime) -> pd.DataFrame:
         sql = "FROM gaps WHERE instrument = $1 AND first_missing >= $2 AND first_missing < $3 ORDER BY first_missing"
@@ -143,6 +161,21 @@ class Catalog:
             try:
                 relation = connection.sql(sql, params=[str(instrument), start, end])
                 return to_frame(relation, GAPS.key).drop(columns="instrument")
+            except duckdb.Error as error:
+                raise self._refusal(error) from error
+
+    def _filtered(
+        self, view: View, instrument: Instrument, start: datetime, end: datetime, timeframe: Timeframe | None
+    ) -> pd.DataFrame:
+        key = identifier(view.table.key)
+        sql = (
+            f"SELECT * EXCLUDE (instrument, timeframe) FROM {identifier(view.name)} WHERE instrument = $1 "  # noqa: S608 (names of ours)
+            f"AND timeframe = $2 AND {key} >= $3 AND {key} < $4 ORDER BY {key}"
+        )
+        with self.connect() as connection:
+            try:
+                relation = connection.sql(sql, params=[str(instrument), str(timeframe), start, end])
+                return to_frame(relation, view.table.key)
             except duckdb.Error as error:
                 raise self._refusal(error) from error
 
@@ -157,6 +190,8 @@ class Catalog:
         if named := _FILE.search(str(error)):
             fetched = any(f"/{name}/" in named[0] for name in MARKET_DATA)
             remedy = "`tradecore repair` fetches that day again" if fetched else "`tradecore predict` writes it again"
+            if "/backtests/" in named[0]:
+                remedy = "`tradecore backtest` writes it again"
             return InvalidDataError(f"{named[0]} cannot be read: {remedy}")
         return UsageError(first_line(error))
 
@@ -164,6 +199,9 @@ class Catalog:
         if view.table is LISTINGS:
             paths = [self.layout.listings(exchange) for exchange in EXCHANGES]
             return [Branch(None, None, [str(path) for path in paths if path.exists()])]
+        if view.names_itself:
+            files = BacktestStore(self.layout).files(view.table, self.timeframes)
+            return [Branch(None, None, [str(path) for path in files])]
         return [
             self._branch(view, instrument, timeframe)
             for instrument in self.instruments

@@ -13,7 +13,9 @@ from tradecore_pipeline.domain.tables import (
     features_table,
 )
 from tradecore_pipeline.domain.time import TIMEFRAME_MINUTES, Timeframe
-from tradecore_pipeline.storage.views import View, all_views
+from tradecore_pipeline.storage.backtests import RESULTS
+from tradecore_pipeline.storage.own_features import OWN_FEATURES
+from tradecore_pipeline.storage.views import View, all_views, own_view
 
 _INTRODUCTION = """\
 # Tables and views
@@ -49,10 +51,12 @@ def tables_markdown() -> str:
         (f"bars_<timeframe> ({', '.join(TIMEFRAME_MINUTES)}; the configured ones)", views[f"bars_{timeframes[0]}"]),
         *((name, views[name]) for name in (*MARKET_DATA, LIQUIDATIONS.name) if name != BARS_1M.name),
         (features_table(()).name, views["features"]),
+        (f"{OWN_FEATURES} (where `feature_files` names files)", own_view(timeframes, None)),
         (REGIMES.name, views[REGIMES.name]),
         ("forecast_scores", views["forecast_scores"]),
         (GAPS.name, views[GAPS.name]),
         (LISTINGS.name, views[LISTINGS.name]),
+        *((table.name, views[table.name]) for table in RESULTS),
     )
     return "\n".join([_INTRODUCTION, *(line for title, view in shown for line in _section(title, view))]) + "\n"
 
@@ -69,6 +73,8 @@ def _section(title: str, view: View) -> Iterator[str]:
             yield f"| `{name}` | {kind} | {column.type} | {column.unit} | {column.meaning}{null} |"
         else:
             yield f"| `{name}` | {kind} | {_DERIVED[name]} |"
+    if table.name == OWN_FEATURES:
+        yield "| one per own feature | DOUBLE | double | as it declares | null in its warm-up, later if nullable |"
     if table.name == "features":
         yield "| one per feature | DOUBLE | double | see docs/features.md | null in its warm-up and without a source |"
 
@@ -90,4 +96,6 @@ def _notes(view: View) -> str:
         notes += " Gaps that touch across midnight are shown as one."
     if view.table.name == BARS.name:
         notes += " A bar is there only once it has closed."
+    if view.table in RESULTS:
+        notes += " Under `lake/backtests`, a file per run: the newest of each strategy, timeframe and account."
     return notes

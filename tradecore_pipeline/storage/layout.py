@@ -1,5 +1,7 @@
 """Where everything of a home lies: the only place that joins paths."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
@@ -13,6 +15,8 @@ _MONTH_PREFIX = "month="
 PARQUET = ".parquet"
 JSON = ".json"
 _LOCKS = 16
+_LONGEST_NAME = 200
+"""Of a folder; file systems end at 255 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +96,41 @@ class Layout:
         directory = _instrument_directory(self.studies / f"timeframe={timeframe}", instrument)
         return directory / f"{_MONTH_PREFIX}{month:%Y-%m}.journal"
 
+    def tried_strategies(self, timeframe: Timeframe) -> Path:
+        """The folder with every strategy configuration that was ever tried: beside the lake, since it says when."""
+        return self.root / "tried_strategies" / f"timeframe={timeframe}"
+
+    def tried_on_file(self, sha256: str) -> Path:
+        """The same of those that were tried on a file of bars."""
+        return self.root / "tried_strategies" / f"file={sha256[:16]}"
+
+    def backtests(self, timeframe: Timeframe) -> Path:
+        """The folder with the newest backtests of a timeframe."""
+        return self.lake / "backtests" / f"timeframe={timeframe}"
+
+    def backtest(self, timeframe: Timeframe, strategy: str, instruments: Sequence[Instrument]) -> Path:
+        """The folder with one strategy's newest backtest on an instrument, or on several with one account."""
+        top = self.backtests(timeframe) / f"strategy={strategy}"
+        if len(instruments) == 1:
+            return _instrument_directory(top, instruments[0])
+        names = "+".join(sorted(f"{one.exchange}-{one.path_symbol}" for one in instruments))
+        short = names if len(names) <= _LONGEST_NAME else hashlib.sha256(names.encode()).hexdigest()[:16]
+        return top / f"portfolio={short}"
+
+    def backtest_report(self, timeframe: Timeframe, strategy: str, instruments: Sequence[Instrument]) -> Path:
+        """The page of a backtest; ``strategy`` may be several, compared."""
+        account = instruments[0].path_symbol if len(instruments) == 1 else f"{len(instruments)}-instruments"
+        return self.root / "reports" / f"backtest-{strategy}-{instruments[0].exchange}-{account}-{timeframe}.html"
+
     def report(self, instrument: Instrument, timeframe: Timeframe, day: date) -> Path:
         """The page of a regime report that begins on ``day``."""
         name = f"regimes-{instrument.exchange}-{instrument.path_symbol}-{timeframe}-{day}.html"
         return self.root / "reports" / name
+
+    @property
+    def own_definition(self) -> Path:
+        """The document that says whose columns the table of own features has."""
+        return self.lake / "own_features" / f"definition{JSON}"
 
     def coverage_report(self) -> Path:
         """The page that shows what is stored, day by day."""

@@ -17,7 +17,9 @@ from tradecore_pipeline.domain.tables import (
     features_table,
 )
 from tradecore_pipeline.domain.time import Timeframe
+from tradecore_pipeline.storage.backtests import RESULTS
 from tradecore_pipeline.storage.connection import duckdb_type, empty_select, identifier, literal, text_list
+from tradecore_pipeline.storage.own_features import DEFINITION, OWN_FEATURES, OwnDefinition, own_features_table
 
 _TIMESTAMP = "TIMESTAMP WITH TIME ZONE"
 _MINUTE_US = 60_000_000
@@ -48,6 +50,8 @@ class View:
     """Whether it holds several timeframes, told apart by a column."""
     only: tuple[str, ...] | None = None
     """The stored columns it shows, where not all of them."""
+    where: tuple[str, str] | None = None
+    """The only rows it shows: those with this text in this column."""
 
     @property
     def columns(self) -> tuple[tuple[str, str], ...]:
@@ -56,17 +60,23 @@ class View:
         stored = [(column.name, duckdb_type(column.type)) for column in shown]
         if self.table.name == BARS_1M.name:
             stored.insert(1, ("ts_close", _TIMESTAMP))
-        if self.table is LISTINGS:
+        if self.names_itself:
             return tuple(stored)
         leading = [("instrument", "VARCHAR"), ("timeframe", "VARCHAR")]
         return (*leading[: 1 + self.shows_timeframe], *stored)
+
+    @property
+    def names_itself(self) -> bool:
+        """Whether its rows say themselves whose they are, so that no path has to."""
+        return self.table is LISTINGS or self.table in RESULTS
 
     def select(self, branches: Sequence[Branch]) -> str:
         """The SELECT that shows the rows of ``branches``; typed and empty where they have no files."""
         files = [self._branch(branch) for branch in branches if branch.paths]
         rows = " UNION ALL BY NAME ".join([*files, empty_select(self._stored_columns())])
         columns = ", ".join(f"{self._expression(name)}::{kind} AS {identifier(name)}" for name, kind in self.columns)
-        selected = f"SELECT {columns} FROM ({rows})"  # noqa: S608 (names from domain, paths quoted)
+        chosen = "" if self.where is None else f" WHERE {identifier(self.where[0])} = {literal(self.where[1])}"
+        selected = f"SELECT {columns} FROM ({rows}){chosen}"  # noqa: S608 (names from domain, paths quoted)
         return _merged_gaps(selected) if self.table.name == GAPS.name else selected
 
     def _branch(self, branch: Branch) -> str:
@@ -109,7 +119,15 @@ def all_views(timeframes: Sequence[Timeframe], feature_names: Sequence[str]) -> 
         View("forecast_scores", REGIMES, several, shows_timeframe=True, only=_SCORE_COLUMNS),
         View(GAPS.name, GAPS, (None,)),
         View(LISTINGS.name, LISTINGS, (None,)),
+        *(View(table.name, table, (None,)) for table in RESULTS),
     )
+
+
+def own_view(timeframes: Sequence[Timeframe], shown: OwnDefinition | None) -> View:
+    """The view of a user's own features in the version ``shown``; without one it has none of their columns."""
+    table = own_features_table(() if shown is None else shown.columns)
+    version = "" if shown is None else shown.definition
+    return View(OWN_FEATURES, table, tuple(timeframes), shows_timeframe=True, where=(DEFINITION, version))
 
 
 def create_view(view: View, branches: Sequence[Branch]) -> str:

@@ -92,6 +92,8 @@ def readable(path: Path) -> Generator[None]:
 
 
 def _cut_torn_line(path: Path) -> None:
+    if path.is_dir():
+        raise InvalidDataError(f"the study in {path} is a folder, not a file: remove it, and the study starts again")
     if not path.exists():
         return
     content = path.read_bytes()

@@ -19,10 +19,11 @@ from tradecore_pipeline.tuning.importance import importances
 from tradecore_pipeline.tuning.inputs import Inputs
 from tradecore_pipeline.tuning.objective import Objective
 from tradecore_pipeline.tuning.plan import StudyPlan, TuningResult
+from tradecore_pipeline.tuning.trials import ask, finished_trials, open_study, refuse_torn_trials
 from tradecore_pipeline.validation.scoreboard import hac_lags, standard_error
 
 if TYPE_CHECKING:
-    from optuna import Study, Trial
+    from optuna import Trial
     from optuna.trial import FrozenTrial
 
 _VERSION = "ridge-2"
@@ -51,13 +52,14 @@ def tune_lengths(sources: Sources, plan: StudyPlan, *, study_path: Path, study_n
     inputs = Inputs(sources, start=plan.start)
     objective = Objective(inputs, name=plan.objective, folds=plan.folds, purge_bars=plan.purge_bars)
     name = f"{study_name}-{_digest(sources, inputs.indicators, plan)}"
-    study = _open_study(study_path, name)
-    completed = _completed(study)
-    _refuse_torn_trials(completed, inputs.indicators, study_path)
+    study = open_study(study_path, name)
+    completed = finished_trials(study)
+    defaults = {one.parameter: one.default for one in inputs.indicators}
+    refuse_torn_trials(completed, defaults, study_path)
     while len(completed) < plan.trials:
-        trial = _ask(study, inputs.indicators, seed=plan.seed, completed=len(completed))
+        trial = ask(study, first=defaults, seed=plan.seed, finished=len(completed))
         study.tell(trial, objective(_suggest(trial, inputs.indicators)))
-        completed = _completed(study)
+        completed = finished_trials(study)
     return _result(completed[: plan.trials], objective, name, lags=hac_lags(sources.timeframe))
 
 
@@ -95,46 +97,6 @@ def _digest(sources: Sources, indicators: tuple[Indicator, ...], plan: StudyPlan
         **plan.facts(),
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _open_study(path: Path, name: str) -> "Study":
-    import optuna  # noqa: PLC0415 (definitions must load without it)
-
-    from tradecore_pipeline.tuning.journal import open_journal, readable  # noqa: PLC0415 (imports optuna)
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with readable(path):
-        storage = open_journal(path)
-        return optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
-
-
-def _completed(study: "Study") -> "list[FrozenTrial]":
-    from optuna.trial import TrialState  # noqa: PLC0415 (definitions must load without it)
-
-    return sorted(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)), key=lambda trial: trial.number)
-
-
-def _refuse_torn_trials(completed: "list[FrozenTrial]", indicators: tuple[Indicator, ...], path: Path) -> None:
-    wanted = {one.parameter for one in indicators}
-    for trial in completed:
-        if lost := sorted(wanted - set(trial.params)):
-            raise InvalidDataError(
-                f"the study in {path} is damaged (trial {trial.number} has no {', '.join(lost)}): remove the file, and "
-                "the study starts again"
-            )
-
-
-def _ask(study: "Study", indicators: tuple[Indicator, ...], *, seed: int, completed: int) -> "Trial":
-    """A trial that depends on the completed ones and the seed only, whatever was killed on the way."""
-    from optuna.samplers import TPESampler  # noqa: PLC0415 (definitions must load without it)
-    from optuna.trial import TrialState  # noqa: PLC0415 (definitions must load without it)
-
-    state = np.random.SeedSequence([seed, completed]).generate_state(1)[0]
-    # Without the constant liar, trials that a killed process left running do not count.
-    study.sampler = TPESampler(seed=int(state), constant_liar=False)
-    if completed == 0 and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        study.enqueue_trial({one.parameter: one.default for one in indicators})
-    return study.ask()
 
 
 def _suggest(trial: "Trial", indicators: tuple[Indicator, ...]) -> IndicatorParameters:

@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from tradecore_pipeline.domain.errors import NotEnoughHistoryError
+from tradecore_pipeline.domain.statistics import variance_of_mean
 from tradecore_pipeline.domain.time import Timeframe
 
 ALL = "all"
@@ -48,11 +49,7 @@ def standard_error(values: ArrayLike, *, lags: int) -> float:
     series = np.asarray(values, dtype=np.float64)
     if len(series) < _LEAST_ROWS_PER_LAG * lags:
         return float("nan")
-    centred = series - series.mean()
-    total = float(centred @ centred)
-    for lag in range(1, lags + 1):
-        total += 2 * (1 - lag / (lags + 1)) * float(centred[lag:] @ centred[:-lag])
-    return float(np.sqrt(max(total, 0.0))) / len(series)
+    return float(np.sqrt(variance_of_mean(series, lags=lags)))
 
 
 def standings(scores: pd.DataFrame, *, baseline: str, lags: int) -> list[Standing]:

@@ -91,7 +91,7 @@ def missed_leaks(model: RegimeModel, sources: Sources) -> list[str]:
 def main() -> None:
     settings = Settings.load(training_window_bars={"1h": WINDOW_BARS})
     sources = simulated_sources(INSTRUMENT, HOUR, span=SPAN, seed=SEED)
-    experiment = Experiment(plan_for(settings, HOUR, sources), (), CUTS, SEED)
+    experiment = Experiment(plan_for(settings, HOUR, sources, own=()), CUTS, SEED)
     changed: set[datetime] = set()
     columns = experiments = 0
     for claim in claims(experiment, sources):

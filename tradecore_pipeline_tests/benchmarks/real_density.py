@@ -7,6 +7,7 @@ where some ticks are coarse.
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import date, datetime
 from time import perf_counter
 
@@ -20,7 +21,8 @@ from tradecore_pipeline.models.bootstrap import block_length
 from tradecore_pipeline.models.density import StudentMixture
 from tradecore_pipeline.models.inputs import SCALED_RETURN
 from tradecore_pipeline.models.lstm import forecast_inputs
-from tradecore_pipeline.models.lstm_training import fit_lstm
+from tradecore_pipeline.models.lstm_shape import DEFAULT_SHAPE
+from tradecore_pipeline.models.lstm_training import Recipe, fit_forecaster
 from tradecore_pipeline.models.peers import PEER_FITS, ConstantT, Peer, PeerFit, fit_baseline, fit_garch_t
 from tradecore_pipeline.models.pool import NETWORK, pool_start, pooled
 from tradecore_pipeline.models.pool_members import SWITCHING as SWITCHING_MEMBER
@@ -129,16 +131,17 @@ def published(
     """The forecast as it is published, on default indicators, and its members beside t-HAR."""
     family = fit_har_family(window, timeframe=timeframe, seed=settings.random_seed)
     tuned = tuned_features(seen, DEFAULT_PARAMETERS, timeframe=timeframe)
-    forecaster = fit_lstm(
-        window,
-        family=family,
+    recipe = Recipe(
         filtered=regimes.loc[window.index],
         features=tuned.loc[window.index],
-        hidden=settings.lstm_hidden,
+        regimes=settings.lstm_regimes,
+        shape=replace(DEFAULT_SHAPE, hidden=settings.lstm_hidden),
         epochs=settings.lstm_epochs,
         seed=settings.random_seed,
         device="cpu",
+        history=None,
     )
+    forecaster = fit_forecaster(window, family=family, recipe=recipe, ablations=False).model
     say(f"the LSTM's evidence: t {forecaster.start.evidence.get(NETWORK, float('nan')):.1f}")
     found = forecaster.forecast(seen, forecast_inputs(seen, family.har, filtered=regimes, features=tuned))
     return {POOL: found.pooled, LSTM: found.lstm} | _switching(family, seen)

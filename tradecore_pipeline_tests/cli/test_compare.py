@@ -61,3 +61,18 @@ def test_a_refusal_is_one_line_that_says_what_to_do(chain: Chain, options: tuple
     lines = [line for line in outcome.err.splitlines() if not line.startswith("compare:")]
     assert len(lines) == 1, outcome.err
     assert words in lines[0]
+
+
+def test_published_forecasts_of_models_with_other_windows_are_pointed_out(chain: Chain, tmp_path: Path) -> None:
+    shorter = copy_home(chain, tmp_path / "home").model_copy(update={"training_window_bars": {"1h": 600}})
+    outcome = tradecore(shorter, *COMMAND, "--variants", "published,constant-t", "--json")
+    assert outcome.code == 0, outcome.err
+    told = [note for note in outcome.json["notes"] if "were trained on" in note]
+    assert len(told) == 1
+    assert told[0] == (
+        "the models of 2025-02 to 2025-03, 2 months, were trained on 480 bars, and the settings ask for 600 by now: "
+        "published is theirs, the other variants are fitted on 600"
+    )
+    assert told[0] in outcome.err
+    without = tradecore(shorter, *COMMAND, "--variants", "har,constant-t", "--json")
+    assert without.json["notes"] == []

@@ -39,7 +39,8 @@ def test_run_reports_months_days_and_seconds_by_stage(chain: Chain) -> None:
 def test_coverage_tells_extent_rows_and_what_is_missing(chain: Chain) -> None:
     outcome = tradecore(chain.settings, "coverage", "--json")
     assert outcome.code == 0
-    assert set(outcome.json) == {"coverage"}
+    assert set(outcome.json) == {"coverage", "own_features"}
+    assert outcome.json["own_features"] == []
     rows = {row["dataset"]: row for row in outcome.json["coverage"]}
     assert set(rows) == {"bars_1m", "funding_rates", "open_interest"}
     minutes = rows["bars_1m"]

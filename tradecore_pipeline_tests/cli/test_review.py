@@ -38,9 +38,9 @@ def test_it_reviews_each_number_recommends_one_and_changes_nothing(chain: Chain)
     assert (result["instrument"], result["timeframe"], result["month"]) == (NAME, "1h", "2025-02")
     assert [row["states"] for row in result["states"]] == [2, 3]
     assert set(result["states"][0]) == {
-        "states", "log_likelihood_per_bar", "next_bar_log_score", "gain_over_fewer", "two_standard_errors",
-        "least_occupancy", "relabelled_share", "expected_bars", "switches_per_1000_bars",
-        "shown_switches_per_1000_bars", "objection",
+        "states", "log_likelihood_per_bar", "next_bar_log_score", "score", "score_two_standard_errors",
+        "gain_over_fewer", "two_standard_errors", "least_occupancy", "occupancy", "relabelled_share", "expected_bars",
+        "switches_per_1000_bars", "shown_switches_per_1000_bars", "objection",
     }  # fmt: skip
     assert result["recommended"] in {2, 3, None}
     assert result["hmm_states"] == 3
@@ -48,10 +48,20 @@ def test_it_reviews_each_number_recommends_one_and_changes_nothing(chain: Chain)
     assert lake_files(chain.settings.home) == before
 
 
-def test_by_default_it_takes_the_newest_stored_month(chain: Chain) -> None:
-    outcome = tradecore(chain.settings, "review-states", NAME, *HOURLY, "--states", "2", "--json")
+def test_by_default_it_takes_the_newest_stored_month_and_a_page_has_its_figures(chain: Chain, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    outcome = tradecore(chain.settings, "review-states", NAME, *HOURLY, "--states", "2", "--out", str(page), "--json")
     assert outcome.code == 0, outcome.err
     assert outcome.json["month"] == "2025-03"
+    assert outcome.json["report"] == str(page)
+    assert f"report: {page}" in outcome.err
+    text, (row,) = page.read_text(encoding="utf-8"), outcome.json["states"]
+    assert "SIMULATED" in text
+    assert "the training window of 2025-03" in text.lower()
+    assert f"<td>{row['next_bar_log_score']:.4f}</td>" in text
+    assert sum(row["occupancy"]) == pytest.approx(1)
+    assert row["score"] == row["next_bar_log_score"]
+    assert row["score_two_standard_errors"] > 0
 
 
 @pytest.mark.parametrize("states", ["", "1", "2,six", "2,,9", "-2"])
@@ -67,6 +77,9 @@ def test_a_month_in_the_future_is_refused(chain: Chain) -> None:
     outcome = tradecore(chain.settings, "review-states", NAME, *HOURLY, "--month", f"{future:%Y-%m}")
     assert outcome.code == 2
     assert "is in the future" in outcome.err
+    outcome = tradecore(chain.settings, "review-states", NAME, *HOURLY, "--month", "0001-01")
+    assert outcome.code == 2
+    assert "--month 0001-01 is before 2019-09" in outcome.err
 
 
 def test_a_month_with_too_little_history_is_one_line_that_says_what_to_do(chain: Chain) -> None:

@@ -27,7 +27,7 @@ def published(chain: Chain) -> pd.DataFrame:
 def wanted(chain: Chain) -> Wanted:
     end = day_start(TODAY) + timedelta(days=1)
     window = chain.settings.window_bars(HOUR)
-    return Wanted(BTC, HOUR, start=day_start(FEBRUARY), end=end, window_bars=window, least_bars=window)
+    return Wanted(BTC, HOUR, start=day_start(FEBRUARY), end=end, window_bars=window, least_bars=window, trained_on={})
 
 
 def no_models(*_: object) -> Registered:
@@ -115,6 +115,16 @@ def test_a_peer_that_cannot_be_fitted_in_the_first_month_is_left_out_with_a_note
     assert found.notes[-2].startswith("GARCH-t is left out: it could not be fitted in the first month, 2025-02 (GARCH")
 
 
+def test_months_beyond_what_is_published_are_left_out_and_not_asked_for(chain: Chain) -> None:
+    command = ("score", NAME, "--timeframe", "1h", "--json")
+    whole, wider = (
+        tradecore(chain.settings, *command),
+        tradecore(chain.settings, *command, "--from", "0001-01", "--to", "9999-12"),
+    )
+    assert wider.code == 0, wider.err
+    assert wider.json["scores"] == whole.json["scores"]
+
+
 def test_refusals_are_one_line_that_says_what_to_do(chain: Chain, tmp_path: Path) -> None:
     def error(settings: object, *more: str) -> str:
         outcome = tradecore(settings, "score", NAME, "--timeframe", "1h", *more)  # type: ignore[arg-type]
@@ -128,8 +138,26 @@ def test_refusals_are_one_line_that_says_what_to_do(chain: Chain, tmp_path: Path
     assert "is after --to" in error(chain.settings, "--from", "2025-03", "--to", "2025-02")
     assert "write YYYY-MM" in error(chain.settings, "--from", "2025-02-01")
     assert "nothing is published" in error(chain.settings, "--from", "2024-01", "--to", "2024-02")
+    assert "nothing is published" in error(chain.settings, "--from", "2031-01", "--to", "9999-12")
     longer = copy_home(chain, tmp_path / "home").model_copy(update={"training_window_bars": {"1h": 4320}})
-    assert "the peers need 3888" in error(longer)
+    nowhere = longer.model_copy(update={"mlflow_tracking_uri": f"sqlite:///{tmp_path / 'mlflow.db'}"})
+    assert "the peers need 3888" in error(nowhere)
+
+
+def test_models_are_scored_on_the_window_they_were_trained_on_whatever_settings_ask_for_by_now(
+    chain: Chain, tmp_path: Path
+) -> None:
+    command = ("score", NAME, "--timeframe", "1h", "--json")
+    longer = copy_home(chain, tmp_path / "home").model_copy(update={"training_window_bars": {"1h": 2000}})
+    before, after = (tradecore(settings, *command) for settings in (chain.settings, longer))
+    assert after.code == 0, after.err
+    assert after.json["scores"] == before.json["scores"]
+    (told,) = after.json["notes"]
+    assert told == (
+        "the models of 2025-02 to 2025-03, 2 months, were trained on 480 bars, and the settings ask for 2,000 by now: "
+        "the peers of those months have the same windows"
+    )
+    assert before.json["notes"] == []
 
 
 def test_published_rows_outside_the_span_are_not_read(chain: Chain) -> None:

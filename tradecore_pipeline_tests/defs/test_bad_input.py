@@ -17,7 +17,7 @@ from tradecore_pipeline.defs import fits, regimes
 from tradecore_pipeline.defs.anchors import ANCHOR, load_anchor
 from tradecore_pipeline.defs.feature_days import FEATURES
 from tradecore_pipeline.defs.fits import HMM, Month, load_regime_model
-from tradecore_pipeline.defs.regime_fits import _choices, fit_hmm
+from tradecore_pipeline.defs.regime_fits import fit_hmm, regime_choices
 from tradecore_pipeline.defs.regimes import predict
 from tradecore_pipeline.domain.errors import (
     InvalidDataError,
@@ -196,7 +196,7 @@ def test_bars_that_show_a_model_nothing_are_counted_in_their_day(
     month = month_of_march(copy, hmm_emission="gaussian", hmm_features=RSI)
     window = month.window()
     columns = month.training_columns(window)
-    model = fit_regimes(window, columns, timeframe=HOUR, **_choices(month.adapters.settings))
+    model = fit_regimes(window, columns, timeframe=HOUR, **regime_choices(month.adapters.settings))
     assert isinstance(model, RegimeModel)
     _, logged = load_regime_model(month)
     monkeypatch.setattr(regimes, "load_regime_model", lambda _: (model, logged))
@@ -211,7 +211,7 @@ def test_bars_that_show_a_model_nothing_are_counted_in_their_day(
 @pytest.fixture(scope="module")
 def anchor(chain: Chain) -> RegimeModel:
     month = month_of_march(chain.settings)
-    return load_anchor(month, _choices(month.adapters.settings)).model
+    return load_anchor(month, regime_choices(month.adapters.settings)).model
 
 
 def cut(path: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_damaged_anchor_is_fitted_again(copy: Settings, anchor: RegimeModel, d
     path = month.adapters.layout.document(ANCHOR, BTC, FEBRUARY, timeframe=HOUR)
     whole = path.read_bytes()
     damage(path)
-    again = load_anchor(month, _choices(month.adapters.settings)).model
+    again = load_anchor(month, regime_choices(month.adapters.settings)).model
     assert all(
         np.array_equal(again.to_arrays()[name], value, equal_nan=True) for name, value in anchor.to_arrays().items()
     )
@@ -244,13 +244,13 @@ def test_a_damaged_anchor_is_fitted_again(copy: Settings, anchor: RegimeModel, d
 def test_the_anchor_is_the_first_month_whose_features_have_warmed_up(copy: Settings) -> None:
     changed(copy, FEATURES, START, FEBRUARY - ONE_DAY, change=lambda rows: rows.assign(rsi_14=np.nan))
     plain, with_rsi = month_of_march(copy), month_of_march(copy, hmm_emission="student_t", hmm_features=RSI)
-    anchors = [load_anchor(month, _choices(month.adapters.settings)) for month in (plain, with_rsi)]
+    anchors = [load_anchor(month, regime_choices(month.adapters.settings)) for month in (plain, with_rsi)]
     assert [(one.month, one.passed_over) for one in anchors] == [(FEBRUARY, ()), (MARCH, ())]
 
 
 def test_an_anchor_of_other_settings_is_fitted_again(copy: Settings, anchor: RegimeModel) -> None:
     month = month_of_march(copy, hmm_states=2)
-    other = load_anchor(month, _choices(month.adapters.settings))
+    other = load_anchor(month, regime_choices(month.adapters.settings))
     assert (anchor.states, other.model.states, other.month) == (3, 2, FEBRUARY)
     kept = month.adapters.lake.get_document(ANCHOR, BTC, FEBRUARY, timeframe=HOUR)
     assert kept is not None

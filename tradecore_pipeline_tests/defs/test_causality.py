@@ -17,7 +17,8 @@ from tradecore_pipeline.defs.regimes import compute_regimes
 from tradecore_pipeline.defs.resources import Adapters
 from tradecore_pipeline.domain.tables import BARS, BARS_1M, REGIMES, Table
 from tradecore_pipeline.domain.time import day_range, day_start
-from tradecore_pipeline.models.regimes import FilteredRegimes, RegimeModel
+from tradecore_pipeline.models.filtered_regimes import FilteredRegimes
+from tradecore_pipeline.models.regimes import RegimeModel
 from tradecore_pipeline.storage.lake import Lake
 from tradecore_pipeline_tests.chain import (
     BTC,
@@ -164,7 +165,7 @@ def _smoothing(model: RegimeModel, stored: Any) -> tuple[Any, Any]:
             for t in range(len(smoothed) - 2, -1, -1):
                 predicted = honest.probabilities[t] @ model.transmat
                 smoothed[t] = honest.probabilities[t] * (model.transmat @ (smoothed[t + 1] / predicted))
-            return FilteredRegimes(honest.ts_open, smoothed, honest.log_density)
+            return FilteredRegimes(honest.ts_open, smoothed, honest.log_density, honest.observed)
 
     return Smoothing(), stored
 

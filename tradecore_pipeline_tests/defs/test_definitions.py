@@ -13,8 +13,10 @@ from tradecore_pipeline.settings import Settings
 from tradecore_pipeline_tests.chain import BTC, SPOT
 
 ROOT = Path(__file__).parents[2]
-STAGES = ("market_data", "features", "tuning", "training", "regimes")
-PER_TIMEFRAME = 8
+STAGES = ("market_data", "features", "tuning", "training", "regimes", "backtests")
+STRATEGIES = 10
+"""Those that ask no other timeframe than their own."""
+PER_TIMEFRAME = 9 + STRATEGIES
 LISTINGS = 1
 
 
@@ -31,7 +33,7 @@ def keys(definitions: dg.Definitions) -> set[dg.AssetKey]:
     ("instruments", "market_data"), [((str(BTC),), 5), ((str(SPOT),), 1), ((str(BTC), str(SPOT)), 5)]
 )
 @pytest.mark.parametrize("timeframes", [("1h",), ("1h", "4h")])
-def test_there_are_eight_assets_per_timeframe_and_one_per_dataset(
+def test_there_are_nine_assets_and_the_strategies_per_timeframe_and_one_asset_per_dataset(
     tmp_path: Path, instruments: tuple[str, ...], market_data: int, timeframes: tuple[str, ...]
 ) -> None:
     definitions = build(home=tmp_path, instruments=instruments, timeframes=timeframes)
@@ -91,5 +93,5 @@ def test_an_instance_keeps_everything_inside_its_home(tmp_path: Path) -> None:
 def test_schedules_start_stopped(tmp_path: Path) -> None:
     schedules = build(home=tmp_path).schedules
     assert {s.name: s.default_status for s in schedules or []} == dict.fromkeys(
-        ("hourly", "monthly", "nightly"), dg.DefaultScheduleStatus.STOPPED
+        ("hourly", "monthly", "nightly", "yearly"), dg.DefaultScheduleStatus.STOPPED
     )

@@ -68,4 +68,4 @@ def test_predicting_after_late_open_interest_fills_the_features_in(chain: Chain,
 def test_days_behind_a_hole_in_the_bars_wait_until_their_warm_up_is_whole_again(adapters: Adapters) -> None:
     adapters.layout.day(BARS.name, BTC, LATE, timeframe=HOUR).unlink()
     days = list(day_range(FEBRUARY, FEBRUARY + timedelta(days=warm_up_days(HOUR) + 1)))
-    assert ready_days(adapters, BTC, days, timeframe=HOUR) == [day for day in days if day < LATE]
+    assert ready_days(adapters, FEATURES, BTC, days, timeframe=HOUR) == [day for day in days if day < LATE]

@@ -1,5 +1,6 @@
 """A user's file of features: read, checked, computed; whatever is wrong with it is one line that says so."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def written(folder: Path, body: str, name: str = "mine.py") -> Path:
 
 
 def computed(folder: Path, body: str, bars: pd.DataFrame, funding: pd.DataFrame | None = None) -> pd.DataFrame:
-    own = load_features([written(folder, body)], taken=())
+    own = load_features([written(folder, body)], taken=()).features
     return compute_own(own, bars, funding, None, timeframe=HOUR)
 
 
@@ -52,7 +53,7 @@ def test_a_marked_function_is_a_column_known_at_each_close(tmp_path: Path, bars:
 
 def test_what_it_declares_is_kept(tmp_path: Path) -> None:
     path = written(tmp_path, MARK + "def moved(market):\n    return market.bars['close']\n")
-    (own,) = load_features([path], taken=())
+    (own,) = load_features([path], taken=()).features
     assert (own.name, own.warm_up_bars, own.needed_bars, own.inputs, own.unit, own.meaning) == (
         "moved", 3, 3, ("bars",), "x", "y",
     )  # fmt: skip
@@ -95,6 +96,9 @@ def test_it_sees_only_the_tables_it_declares_and_its_changes_to_them_are_its_own
         ("def f(market):\n    return None\n", "returned one value"),
         ("def f(market):\n    return market.bars['close'] * np.inf\n", "infinite in row 0 of 50"),
         ("def f(market):\n    return market.bars['no_such']\n", "KeyError"),
+        ("def f(market):\n    return [[1.0], [1.0, 2.0]]\n", "no row of numbers"),
+        ("def f(market):\n    return np.full(50, np.longdouble('1e4000'))\n", "infinite in row 0 of 50"),
+        ("def f(market):\n    raise GeneratorExit\n", "GeneratorExit"),
     ],
 )
 def test_a_feature_that_fails_or_is_no_number_per_bar_is_one_line(
@@ -123,11 +127,26 @@ def test_a_feature_that_fails_or_is_no_number_per_bar_is_one_line(
         ),
         (MARK.replace("unit", "inputs='funding_rates', unit") + "def f(market): return 1\n", "inputs lack 'bars'"),
         ("import sys\nsys.exit(3)\n", "SystemExit"),
+        ("import asyncio\nraise asyncio.CancelledError\n", "CancelledError"),
+        (MARK + f"def {'x' * 64}(market): return 1\n", "at most 63"),
         (MARK.replace(', meaning="y"', "") + "def f(market): return 1\n", "TypeError"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_line(tmp_path: Path, bars: pd.DataFrame, body: str, says: str) -> None:
     assert says in complaint(tmp_path, body, bars)
+
+
+def test_a_file_may_hold_dataclasses_and_begin_with_the_mark_of_its_encoding(
+    tmp_path: Path, bars: pd.DataFrame
+) -> None:
+    path = tmp_path / "mine.py"
+    body = "from dataclasses import dataclass\n@dataclass\nclass Lengths:\n    long: 'int' = 3\n"
+    body += MARK + 'def moved(market):\n    return market.bars["close"].diff(Lengths().long)\n'
+    path.write_text(HEAD + body, encoding="utf-8-sig")
+    before = set(sys.modules)
+    rows = compute_own(load_features([path], taken=()).features, bars, None, None, timeframe=HOUR)
+    assert rows["moved"].notna().sum() == 47
+    assert not any("own_features_in" in name for name in set(sys.modules) - before)
 
 
 def test_names_that_others_have_are_refused(tmp_path: Path) -> None:
@@ -156,4 +175,4 @@ def test_a_changed_file_is_read_anew_and_nothing_is_written_beside_it(tmp_path: 
 
 
 def test_importing_the_loader_runs_nobodys_file() -> None:
-    assert load_features([], taken=()) == ()
+    assert load_features([], taken=()).features == ()

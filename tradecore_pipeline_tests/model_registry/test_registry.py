@@ -1,8 +1,11 @@
+import dataclasses
 import errno
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,11 @@ from tradecore_pipeline.model_registry import LoggedModel, ModelRegistry, Verdic
 from tradecore_pipeline.model_registry.registry import CHALLENGER, CHAMPION, model_name
 from tradecore_pipeline.model_registry.runs import month_alias
 from tradecore_pipeline.models import har, lstm, pool, pool_members, regimes, seasonality
+from tradecore_pipeline.models.inputs import PROBABILITIES
+from tradecore_pipeline.models.lstm_corrector import Corrector, new_network
+from tradecore_pipeline.models.lstm_network import Ensemble
+from tradecore_pipeline.models.lstm_reading import Reading
+from tradecore_pipeline.models.lstm_shape import DEFAULT_SHAPE
 
 HOUR = Timeframe.parse("1h")
 MAY, JUNE, JULY = date(2022, 5, 1), date(2022, 6, 1), date(2022, 7, 1)
@@ -243,6 +251,17 @@ def test_a_month_without_a_fit_has_no_model(registry: ModelRegistry, instrument:
     assert registry.load("indicator_params", instrument, timeframe=HOUR, month=JUNE) is None
 
 
+def test_what_a_model_says_of_itself_is_read_without_its_arrays(
+    fit: Fit, registry: ModelRegistry, instrument: Instrument
+) -> None:
+    logged = fit(config={"window_bars": 500})
+    run = registry._client.get_run(logged.run_id)
+    (Path(run.info.artifact_uri.removeprefix("file://")) / "model/artifacts/stored/arrays.npz").unlink()
+    assert registry.config("indicator_params", instrument, timeframe=HOUR, month=MAY) == {"window_bars": 500}
+    assert registry.config("indicator_params", instrument, timeframe=HOUR, month=JUNE) is None
+    assert registry.config("hmm", instrument, timeframe=HOUR, month=MAY) is None
+
+
 def test_names_are_safe_and_lower_case() -> None:
     name = model_name("hmm", Instrument.parse("binance:BTC/USDT:USDT"), HOUR)
     assert name == "binance-btc_usdt_usdt-1h-hmm"
@@ -329,17 +348,13 @@ def test_a_network_predicts_from_bars_and_its_other_inputs(fit: Fit, registry: M
     family = pool_members.fit_har_family(bars, timeframe=HOUR, seed=7)
     state = pd.DataFrame({"state_0": np.linspace(0, 1, len(bars))}, index=bars.index)
     inputs = lstm.forecast_inputs(bars, family.har, filtered=state, features=None)
-    network = lstm.Ensemble([lstm.CorrectionNetwork(inputs.shape[1], 4, 0.0)])
+    reading = Reading(tuple(inputs.columns), ("state_0",), PROBABILITIES)
+    shape = dataclasses.replace(DEFAULT_SHAPE, hidden=4)
+    network = Ensemble([new_network(reading, shape)])
+    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     fitted = lstm.LstmForecaster(
         family=family,
-        corrector=lstm.Corrector(
-            columns=tuple(inputs.columns),
-            centre=np.zeros(inputs.shape[1]),
-            spread=np.ones(inputs.shape[1]),
-            hidden=4,
-            members=1,
-            weights={name: tensor.numpy() for name, tensor in network.state_dict().items()},
-        ),
+        corrector=Corrector(reading, np.zeros(reading.inputs), np.ones(reading.inputs), shape, 1, weights),
         start=pool.PoolStart({pool.BASELINE: 0.0, pool.NETWORK: 0.5}, {}),
         report={},
     )
@@ -349,7 +364,7 @@ def test_a_network_predicts_from_bars_and_its_other_inputs(fit: Fit, registry: M
     np.testing.assert_allclose(predicted["forecast_volatility"], expected.volatility / 100, rtol=1e-12)
 
 
-@pytest.mark.parametrize("damage", ["other", "torn", "gone"])
+@pytest.mark.parametrize("damage", ["other", "torn", "gone", "run"])
 def test_a_model_whose_files_are_not_what_was_fitted_is_refused_and_fitted_anew(
     fit: Fit, registry: ModelRegistry, instrument: Instrument, damage: str
 ) -> None:
@@ -360,13 +375,50 @@ def test_a_model_whose_files_are_not_what_was_fitted_is_refused_and_fitted_anew(
         np.savez(arrays, x=np.zeros(3))
     elif damage == "torn":
         arrays.write_bytes(arrays.read_bytes()[:40])
-    else:
+    elif damage == "gone":
         arrays.unlink()
+    else:
+        _forget(registry, logged.run_id)
     with pytest.raises(RegistryError, match=r"is damaged.*`tradecore train .* --from 2022-05 --to 2022-05` fits"):
         registry.load("indicator_params", instrument, timeframe=HOUR, month=MAY)
     again = fit()
     assert again.version == logged.version + 1
     assert registry.load("indicator_params", instrument, timeframe=HOUR, month=MAY) is not None
+
+
+def _forget(registry: ModelRegistry, run_id: str) -> None:
+    """Take a run out of MLflow's database, as a backup that lacks it would."""
+    with closing(sqlite3.connect(registry._tracking_uri.removeprefix("sqlite:///"))) as database:
+        database.execute("DELETE FROM runs WHERE run_uuid = ?", (run_id,))
+        database.commit()
+
+
+def test_an_alias_that_points_nowhere_is_as_none_and_heals(
+    fit: Fit, registry: ModelRegistry, instrument: Instrument
+) -> None:
+    first = fit()
+    registry._client.delete_model_version(first.name, str(first.version))
+    with closing(sqlite3.connect(registry._tracking_uri.removeprefix("sqlite:///"))) as database:
+        for alias in (month_alias(MAY), CHAMPION):
+            database.execute(
+                "INSERT INTO registered_model_aliases (name, alias, version) VALUES (?, ?, 77)", (first.name, alias)
+            )
+        database.commit()
+    assert registry.load("indicator_params", instrument, timeframe=HOUR, month=MAY) is None
+    again = fit()
+    assert registry.load("indicator_params", instrument, timeframe=HOUR, month=MAY) is not None
+    assert registry._client.get_model_version_by_alias(first.name, CHAMPION).version == again.version
+
+
+def test_reading_models_leaves_nothing_behind(
+    fit: Fit, registry: ModelRegistry, instrument: Instrument, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fit()
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    assert registry.load("indicator_params", instrument, timeframe=HOUR, month=MAY) is not None
+    assert list(folder.iterdir()) == []
 
 
 def test_a_read_only_home_is_no_damaged_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,15 +13,28 @@ from tradecore_pipeline.models.direction import (
     difference_of_means,
     direction_evidence,
     direction_names,
+    equal_rows,
+    legend_names,
+    volatility_labels,
     volatility_regime_names,
 )
 from tradecore_pipeline_tests.models.markets import SimulatedMarket
 
 
 def test_states_are_named_by_scale_and_numbered_above_three() -> None:
-    assert volatility_regime_names(2) == ("Calm", "Turbulent")
-    assert volatility_regime_names(3) == ("Calm", "Normal", "Turbulent")
-    assert volatility_regime_names(5) == ("Level 1", "Level 2", "Level 3", "Level 4", "Level 5")
+    assert volatility_regime_names(2, equal=False) == ("Calm", "Turbulent")
+    assert volatility_regime_names(3, equal=False) == ("Calm", "Normal", "Turbulent")
+    assert volatility_regime_names(5, equal=False) == ("Level 1", "Level 2", "Level 3", "Level 4", "Level 5")
+
+
+def test_names_by_volatility_follow_the_model_of_each_bar() -> None:
+    published = np.array(["Calm", "Turbulent", "Equal 2", "Equal 1"], dtype=object)
+    equal = equal_rows(published)
+    labels = volatility_labels(np.array([1, -1, 1, 0]), equal, states=2)
+    assert labels.tolist() == ["Turbulent", "", "Equal 2", "Equal 1"]
+    assert legend_names(equal[:2], states=2) == ("Calm", "Turbulent")
+    assert legend_names(equal, states=2) == ("Calm / Equal 1", "Turbulent / Equal 2")
+    assert legend_names(equal[:0], states=2) == ("Calm", "Turbulent")
 
 
 def test_states_are_named_by_mean_return() -> None:

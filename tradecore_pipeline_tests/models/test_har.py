@@ -79,19 +79,31 @@ def test_it_is_stored_and_read_back_exactly(market: SimulatedMarket, har: THar) 
 
 @pytest.mark.parametrize(
     ("timeframe", "bars"),
-    [("5m", (12, 36, 72, 288, 2016)), ("1h", (1, 3, 6, 24, 168)), ("4h", (1, 6, 42)), ("1d", (1, 7))],
+    [
+        ("5m", (1, 3, 12, 36, 72, 288, 2016)),
+        ("1h", (1, 3, 6, 24, 168)),
+        ("4h", (1, 3, 6, 42)),
+        ("1d", (1, 3, 7)),
+    ],
 )
-def test_horizons_are_hours_whatever_the_timeframe(timeframe: str, bars: tuple[int, ...]) -> None:
+def test_horizons_are_hours_whatever_the_timeframe_and_the_last_bars(timeframe: str, bars: tuple[int, ...]) -> None:
     assert horizon_bars(Timeframe(timeframe)) == bars
+
+
+def test_a_model_from_before_the_last_bars_keeps_its_horizons(market: SimulatedMarket) -> None:
+    har = fit(market.bars)
+    stored = {name: value for name, value in har.config().items() if name != "horizon_bars"}
+    assert THar.from_parts(stored | {"timeframe": "5m"}, har.to_arrays()).horizons == (12, 36, 72, 288, 2016)
+    assert THar.from_parts(har.config(), har.to_arrays()).horizons == har.horizons
 
 
 def test_a_bar_with_missing_minutes_counts_by_the_minutes_it_has(market: SimulatedMarket) -> None:
     bars = market.bars.iloc[:300].copy()
     flat = SeasonalScale(np.zeros((2, 24)))
     bars[["realized_variance", "minutes"]] = (1e-4, 60.0)
-    whole = mean_variances(bars, HOUR, flat)
+    whole = mean_variances(bars, HOUR, flat, horizon_bars(HOUR))
     bars.iloc[250, bars.columns.get_indexer(["realized_variance", "minutes"])] = (0.25e-4, 15.0)
-    np.testing.assert_allclose(mean_variances(bars, HOUR, flat)[170:], whole[170:], rtol=1e-9)
+    np.testing.assert_allclose(mean_variances(bars, HOUR, flat, horizon_bars(HOUR))[170:], whole[170:], rtol=1e-9)
 
 
 def test_stretches_without_trades_give_finite_forecasts(market: SimulatedMarket) -> None:

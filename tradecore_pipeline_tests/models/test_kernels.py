@@ -9,9 +9,9 @@ from scipy import special, stats
 
 from tradecore_pipeline.models.density import Floats
 from tradecore_pipeline.models.kernels import (
-    Emission,
-    GaussianEmission,
-    StudentTEmission,
+    EmissionDistribution,
+    GaussianDistribution,
+    StudentTDistribution,
     Workspace,
     digamma,
     expectation,
@@ -67,23 +67,23 @@ def test_the_filter_and_the_smoother_equal_brute_force_enumeration_of_paths() ->
     np.testing.assert_allclose(filtered, expected, atol=1e-12)
 
 
-def gaussian_case(seed: int, *, full: bool) -> tuple[Emission, Floats, Floats]:
+def gaussian_case(seed: int, *, full: bool) -> tuple[EmissionDistribution, Floats, Floats]:
     """An emission of 2 states over 2 features, 12 rows, and scipy's log densities of them."""
     random = np.random.default_rng(seed)
     means, X = random.normal(size=(2, 2)), random.normal(size=(12, 2))
     roots = random.normal(size=(2, 2, 2)) + 2 * np.eye(2)
     covars = roots @ roots.transpose(0, 2, 1) if full else np.stack([np.diag(np.diag(root) ** 2) for root in roots])
     narrow = covars if full else np.einsum("kii->ki", covars)
-    emission = GaussianEmission(means=means, precision_factors=precision_factors(narrow), centre=X.mean(axis=0))
+    emission = GaussianDistribution(means=means, precision_factors=precision_factors(narrow), centre=X.mean(axis=0))
     densities = [stats.multivariate_normal.logpdf(X, mean, covar) for mean, covar in zip(means, covars, strict=True)]
     return emission, X, np.stack(densities, axis=1)
 
 
-def student_case(seed: int) -> tuple[Emission, Floats, Floats]:
+def student_case(seed: int) -> tuple[EmissionDistribution, Floats, Floats]:
     random = np.random.default_rng(seed)
     means, X = random.normal(size=(2, 2)), random.normal(size=(12, 2))
     scales, dfs = random.uniform(0.5, 2, size=(2, 2)), random.uniform(3, 9, size=(2, 2))
-    emission = StudentTEmission(means=means, scales=scales, dfs=dfs)
+    emission = StudentTDistribution(means=means, scales=scales, dfs=dfs)
     return emission, X, stats.t.logpdf(X[:, None, :], dfs, means, scales).sum(axis=2)
 
 
@@ -112,7 +112,7 @@ def test_student_t_sums_are_those_of_the_weights_that_make_it_robust() -> None:
     X, gamma = random.standard_t(3, size=(700, 2)), random.dirichlet(np.ones(3), size=700)
     means, scales = random.normal(size=(3, 2)), random.uniform(0.5, 2, size=(3, 2))
     dfs = random.uniform(3, 9, size=(3, 2))
-    emission = StudentTEmission(means=means, scales=scales, dfs=dfs)
+    emission = StudentTDistribution(means=means, scales=scales, dfs=dfs)
     emission.accumulate(X, np.ascontiguousarray(gamma.T), first=0)
     away = X[:, None, :] - means
     weight = (dfs + 1) / (dfs + (away / scales) ** 2)
@@ -209,7 +209,7 @@ def test_rows_that_are_lost_to_underflow_are_all_added_up_once_and_with_care() -
     start, transmat = np.array([0.5, 0.5]), np.eye(2)
     X = np.concatenate((np.zeros(150), [70.0], np.zeros(49)))[:, None]
     factors = precision_factors(np.array([[0.01], [4.0]]))
-    emission = GaussianEmission(means=np.zeros((2, 1)), precision_factors=factors, centre=np.zeros(1))
+    emission = GaussianDistribution(means=np.zeros((2, 1)), precision_factors=factors, centre=np.zeros(1))
     emission.block_rows = 30
     total, found = sweep(
         emission, start, transmat, X, space=Workspace.suiting(None, emission, sequence_begins(200, None))

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -7,20 +8,17 @@ import torch
 
 from tradecore_pipeline.domain.errors import MissingInputError, ModelFitError
 from tradecore_pipeline.domain.time import Timeframe
-from tradecore_pipeline.models import lstm_training
 from tradecore_pipeline.models.density import Floats
 from tradecore_pipeline.models.har import fit_har
-from tradecore_pipeline.models.lstm import (
-    LOG_SCALE_BOUND,
-    SHIFT_BOUND,
-    CorrectionNetwork,
-    LstmForecast,
-    LstmForecaster,
-    corrected,
-    forecast_inputs,
-    resolve_device,
-)
-from tradecore_pipeline.models.lstm_training import LSTM_LEAST_T, MEMBERS, fit_lstm
+from tradecore_pipeline.models.inputs import PROBABILITIES
+from tradecore_pipeline.models.lstm import LstmForecast, LstmForecaster, forecast_inputs
+from tradecore_pipeline.models.lstm_corrector import corrected
+from tradecore_pipeline.models.lstm_members import EMBARGO_BARS, MEMBERS, Member, Part, Training, log_density
+from tradecore_pipeline.models.lstm_network import CorrectionNetwork, resolve_device
+from tradecore_pipeline.models.lstm_optimiser import WholeAdamW
+from tradecore_pipeline.models.lstm_reading import reading_of
+from tradecore_pipeline.models.lstm_shape import DEFAULT_SHAPE, LOG_SCALE_BOUND, SHIFT_BOUND
+from tradecore_pipeline.models.lstm_training import LSTM_LEAST_T, Recipe, fit_forecaster
 from tradecore_pipeline.models.pool import NETWORK
 from tradecore_pipeline.models.pool_members import FIRST_PART, fit_har_family
 from tradecore_pipeline.models.seasonality import SeasonalScale
@@ -39,16 +37,17 @@ def fit(
     bars: pd.DataFrame, signal: pd.Series | None = None, device: str = "cpu", epochs: int = 8, seed: int = 7
 ) -> LstmForecaster:
     family = fit_har_family(bars, timeframe=Timeframe("1h"), seed=seed)
-    return fit_lstm(
-        bars,
-        family=family,
+    recipe = Recipe(
         filtered=None,
         features=columns(bars, signal),
-        hidden=8,
+        regimes=PROBABILITIES,
+        shape=replace(DEFAULT_SHAPE, hidden=8),
         epochs=epochs,
         seed=seed,
         device=device,
+        history=None,
     )
+    return fit_forecaster(bars, family=family, recipe=recipe, ablations=False).model
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +78,8 @@ def test_a_new_network_is_t_har_exactly(market: SimulatedMarket) -> None:
     har = fit_har(bars, timeframe=Timeframe("1h"), seasonal=SeasonalScale.fit(bars)).forecast(bars)
     torch.manual_seed(0)
     with torch.inference_mode():
-        corrections = CorrectionNetwork(3, 8, 0.0)(torch.randn(1, 600, 3))[0].numpy().astype(np.float64)
+        network = CorrectionNetwork(3, hidden=8, layers=2, dropout=0.0, heads=1, states=(1,))
+        corrections = network(torch.randn(600, 1, 3), torch.ones(600, 1, 1))[:, 0].numpy().astype(np.float64)
     same = corrected(har, corrections)
     np.testing.assert_array_equal(same.scales, har.scales)
     np.testing.assert_array_equal(same.locations, har.locations)
@@ -187,14 +187,88 @@ def test_noise_is_not_given_weight(market: SimulatedMarket) -> None:
     assert fit(bars, noise).pool_weight == 0
 
 
+def test_weights_as_one_vector_are_trained_as_torch_trains_them_tensor_by_tensor() -> None:
+    """Clipping included: the second step's gradient is longer than 1, the first one's shorter."""
+    torch.manual_seed(3)
+    one, two = (torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Linear(3, 1)) for _ in range(2))
+    two.load_state_dict(one.state_dict())
+    ours = WholeAdamW(one, learning_rate=1e-2, weight_decay=0.1)
+    theirs = torch.optim.AdamW(two.parameters(), lr=1e-2, weight_decay=0.1)
+    x = torch.randn(8, 4)
+    for size in (0.01, 100.0, 1.0):
+        for network in (one, two):
+            (size * network(x)).mean().backward()
+        torch.nn.utils.clip_grad_norm_(two.parameters(), 1.0)
+        ours.step()
+        theirs.step()
+        theirs.zero_grad()
+    for own, peer in zip(one.parameters(), two.parameters(), strict=True):
+        torch.testing.assert_close(own, peer, atol=1e-6, rtol=1e-5)
+
+
+def test_weights_go_back_to_those_kept_last_or_to_the_first() -> None:
+    network = torch.nn.Linear(3, 1)
+    optimiser = WholeAdamW(network, learning_rate=1e-1, weight_decay=0.0)
+    seen = [network.weight.detach().clone()]
+    for _ in range(2):
+        network(torch.ones(1, 3)).sum().backward()
+        optimiser.step()
+        seen.append(network.weight.detach().clone())
+    optimiser.go_back()
+    torch.testing.assert_close(network.weight.detach(), seen[0], rtol=0, atol=0)
+    network(torch.ones(1, 3)).sum().backward()
+    optimiser.step()
+    optimiser.keep()
+    kept = network.weight.detach().clone()
+    network(torch.ones(1, 3)).sum().backward()
+    optimiser.step()
+    assert not torch.equal(network.weight.detach(), kept)
+    optimiser.go_back()
+    assert torch.equal(network.weight.detach(), kept)
+
+
+def test_training_leaves_out_the_same_values_at_every_step_of_a_sequence() -> None:
+    """Without a memory a constant input gives a constant correction only if nothing changes on the way."""
+    torch.manual_seed(5)
+    network = CorrectionNetwork(4, hidden=6, layers=1, dropout=0.5, heads=1, states=())
+    torch.nn.init.normal_(network.head.weight, std=0.1)
+    for name, value in network.lstm.named_parameters():
+        if "hh" in name:
+            torch.nn.init.zeros_(value)
+        elif name == "bias_ih_l0":
+            value.data[6:12] = -100.0  # forget gates shut
+    found = network(torch.ones(20, 7, 4), torch.ones(20, 7, 1)).detach()
+    torch.testing.assert_close(found, found[:1].expand_as(found))
+    assert len(torch.unique(found[0], dim=0)) > 1
+    x, gates = torch.randn(20, 2, 4), torch.ones(20, 2, 1)
+    with torch.inference_mode():
+        network.eval()
+        torch.testing.assert_close(network.after(x, gates, burn_in=5), network(x, gates)[5:], rtol=0, atol=0)
+
+
+def test_the_score_that_is_trained_on_is_the_density_s(market: SimulatedMarket) -> None:
+    bars = market.bars.iloc[:600]
+    har = fit_har(bars, timeframe=Timeframe("1h"), seasonal=SeasonalScale.fit(bars))
+    one = np.ones((600, 1), dtype=np.float32)
+    part = Part.of(one, one, bars, har, device="cpu")
+    corrections = np.random.default_rng(1).uniform(-0.2, 0.2, (600, 2))
+    found = log_density(part, torch.from_numpy(corrections).float()).numpy()
+    density = corrected(har.forecast(bars), corrections).log_density(market.returns[1:601])
+    counts = part.counts.numpy()
+    assert counts.sum() > 400
+    np.testing.assert_allclose(found[counts], density[counts], atol=1e-5)
+
+
 def test_held_out_blocks_are_never_trained_on(market: SimulatedMarket) -> None:
     bars = market.bars.iloc[:700]
     har = fit_har(bars, timeframe=Timeframe("1h"), seasonal=SeasonalScale.fit(bars))
-    inputs = forecast_inputs(bars, har, filtered=None, features=None).to_numpy()
-    whole = lstm_training._part(np.nan_to_num(inputs).astype(np.float32), bars, har, "cpu")
-    member = lstm_training._Member(whole, slice(280, 420), hidden=4, seed=1)
-    counted = member._train.counts.numpy()
-    assert not counted[280 - lstm_training.EMBARGO_BARS : 420 + lstm_training.EMBARGO_BARS].any()
+    inputs = forecast_inputs(bars, har, filtered=None, features=None)
+    x = np.nan_to_num(inputs.to_numpy()).astype(np.float32)
+    whole = Part.of(x, np.ones((700, 1), dtype=np.float32), bars, har, device="cpu")
+    reading = reading_of(inputs, filtered=(), regimes="none")
+    member = Member(whole, slice(280, 420), reading, Training(DEFAULT_SHAPE, epochs=1, seed=1, chunks_per_step=4))
+    counted = member.train_counts.numpy()
+    assert not counted[280 - EMBARGO_BARS : 420 + EMBARGO_BARS].any()
     assert counted[200:250].all()
     assert counted[450:690].all()
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tradecore_pipeline.domain.errors import FilterStateError
+from tradecore_pipeline.domain.errors import FilterStateError, InvalidDataError, UsageError
 from tradecore_pipeline.models.density import Floats
 from tradecore_pipeline.models.kernels import (
     filter_step,
@@ -95,8 +95,14 @@ def test_a_state_of_another_model_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"probabilities": [0.5, 0.5]}, {"probabilities": [0.9, 0.9, 0.9]}, {"probabilities": "x"}, {"bars": None}],
-    ids=["too few", "no distribution", "no numbers", "no count"],
+    [
+        {"probabilities": [0.5, 0.5]},
+        {"probabilities": [0.9, 0.9, 0.9]},
+        {"probabilities": "x"},
+        {"bars": None},
+        {"bars": float("inf")},
+    ],
+    ids=["too few", "no distribution", "no numbers", "no count", "no end"],
 )
 def test_a_damaged_state_is_refused_and_leaves_the_filter_as_it_was(change: dict[str, object]) -> None:
     model, X = case(1)
@@ -108,6 +114,40 @@ def test_a_damaged_state_is_refused_and_leaves_the_filter_as_it_was(change: dict
     with pytest.raises(FilterStateError, match="damaged"):
         fresh.restore(saved.to_json()[:-5])
     assert fresh.bars == 0
+
+
+@pytest.mark.parametrize(
+    "text", [None, 5, b"\xff", "[]", "[" * 100_000], ids=["nothing", "a number", "bytes", "a list", "depths"]
+)
+def test_a_state_that_is_no_text_of_one_is_refused(text: object) -> None:
+    with pytest.raises(FilterStateError, match="damaged"):
+        student_filter(case(1)[0]).restore(text)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "row", [None, "a bar", ["0", "0", "0"], [0.0, 0.0], [0.0, [0.0], 0.0], np.zeros((1, STATES)), np.zeros(STATES + 1)]
+)
+def test_what_is_no_row_of_numbers_is_refused_and_moves_nothing(row: object) -> None:
+    filtering = student_filter(case(1)[0])
+    with pytest.raises(UsageError, match="the log densities of a bar: give 3 numbers, not a "):
+        filtering.update_from(row)  # type: ignore[arg-type]
+    assert filtering.bars == 0
+    assert np.array_equal(filtering.probabilities, filtering.startprob)
+
+
+def test_an_infinite_density_is_refused_instead_of_spoiling_all_bars_after_it() -> None:
+    filtering = student_filter(case(1)[0])
+    with pytest.raises(InvalidDataError, match="infinite"):
+        filtering.update_from(np.array([0.0, np.inf, 0.0]))
+    assert filtering.bars == 0
+    np.testing.assert_allclose(filtering.update_from([0, 0, 0]), filtering.startprob, atol=1e-15)  # type: ignore[arg-type]
+
+
+def test_a_chain_of_other_sizes_or_types_is_refused() -> None:
+    start, chain = np.full(STATES, 1 / STATES), np.full((STATES, STATES), 1 / STATES)
+    for one, other in ((start, chain[:2]), (None, chain), ("abc", chain), (start, None), (start[:2], chain)):
+        with pytest.raises(UsageError, match=r"(startprob|transmat): give .* numbers, not a "):
+            OnlineFilter(one, other, "id")  # type: ignore[arg-type]
 
 
 def test_the_id_depends_on_every_bit_and_on_names_but_not_on_order() -> None:

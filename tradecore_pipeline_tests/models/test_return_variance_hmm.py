@@ -12,7 +12,13 @@ from tradecore_pipeline.models.kernels import forward_filter
 from tradecore_pipeline.models.return_variance import fit_return_variance
 from tradecore_pipeline.models.return_variance_hmm import FLOOR, ReturnVarianceHMM, scaled
 from tradecore_pipeline.models.return_variance_kernels import JointParameters, joint_log_likelihood, sums
-from tradecore_pipeline.models.return_variance_step import VARIANCE_DF_BOUNDS, AnchorPrior, Floors, newton_step
+from tradecore_pipeline.models.return_variance_step import (
+    VARIANCE_DF_BOUNDS,
+    AnchorPrior,
+    Floors,
+    newton_step,
+    own_directions,
+)
 from tradecore_pipeline.models.seasonality import SeasonalScale
 from tradecore_pipeline_tests.models.markets import SimulatedMarket, simulate
 
@@ -105,6 +111,7 @@ def test_newtons_step_ends_where_the_slope_is_zero(world: tuple[Floats, Floats])
         step = newton_step(
             parameters,
             carry,
+            basis=own_directions(2, 1),
             moments=moments,
             levels=levels,
             curvature=curvature,

@@ -18,6 +18,7 @@ DEFAULTS = VariantDefaults(
     carry_bars=(1, 3),
     restarts=8,
     hidden=32,
+    lstm_regimes="one_hot",
     epochs=60,
     seed=7,
     feature_names=("scaled_return", "log_realized_variance", "rsi_14", "adx_14"),
@@ -41,6 +42,16 @@ def test_what_is_not_said_comes_from_the_settings() -> None:
     }  # fmt: skip
     assert parse_variant("hmm:states=3,carry=1+3", DEFAULTS).config == parse_variant("hmm", DEFAULTS).config
     assert "hmm" not in parse_variant("lstm:regimes=no", DEFAULTS).options
+    assert parse_variant("lstm", DEFAULTS).options["regimes"] == "one_hot"
+
+
+def test_the_lstm_s_regimes_have_the_words_of_the_settings_and_two_short_ones() -> None:
+    for text, meant in (("yes", "probabilities"), ("no", "none"), ("per_regime", "per_regime"), ("one_hot", "one_hot")):
+        found = parse_variant(f"lstm:regimes={text}", DEFAULTS).options
+        assert found["regimes"] == meant
+        assert ("hmm" in found) == (meant != "none")
+    with pytest.raises(UsageError, match="did you mean one_hot"):
+        parse_variant("lstm:regimes=onehot", DEFAULTS)
 
 
 def test_a_plus_joins_the_parts_of_a_pool_and_the_values_of_their_options() -> None:

@@ -42,6 +42,7 @@ def found(settings: Settings, text: str, *, processes: int, asked: Asked = ASKED
         carry_bars=(1, 3),
         restarts=2,
         hidden=4,
+        lstm_regimes="probabilities",
         epochs=1,
         seed=7,
         feature_names=(*FEATURES, *FEATURE_NAMES),
@@ -136,7 +137,13 @@ def test_realized_variances_of_a_day_begin_with_the_bar(settings: Settings) -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["lstm:tuned=yes", "lstm:regimes=no,tuned=no", "hmm:emission=student_t,features=scaled_return+rsi_14"]
+    "text",
+    [
+        "lstm:tuned=yes",
+        "lstm:regimes=no,tuned=no",
+        "lstm:regimes=per_regime",
+        "hmm:emission=student_t,features=scaled_return+rsi_14",
+    ],
 )
 def test_features_and_tuned_indicators_reach_the_variants_that_read_them(settings: Settings, text: str) -> None:
     march = Asked(BTC, HOUR, (MARCH,), window_bars=WINDOW, least_bars=WINDOW)

@@ -37,7 +37,7 @@ def sources() -> Sources:
 
 def experiment(sources: Sources, own: Any = (), cuts: int = 10, **changes: Any) -> Experiment:
     settings = Settings.load(**{**SMALL, **changes})
-    return Experiment(plan_for(settings, HOUR, sources), own, cuts, seed=1)
+    return Experiment(plan_for(settings, HOUR, sources, own=own), cuts, seed=1)
 
 
 def claim_of(found: list[Claim], stage: str) -> Claim:
@@ -65,6 +65,15 @@ def test_a_regime_model_of_stored_features_does_not_look_ahead_either(sources: S
     found = [claim_of(claims(wanted, sources), stage) for stage in ("filtered regimes", "fits")]
     results = find_lookahead(found, sources, seed=1, done=silent)
     assert [result.findings for result in results] == [(), ()]
+
+
+def test_the_network_that_is_examined_reads_what_the_settings_say(sources: Sources) -> None:
+    wanted = experiment(sources, lstm_regimes="per_regime", lstm_tuned=False, lstm_features=("rsi_14",), lstm_hidden=3)
+    corrector = lookahead_models.fit_month({n: s.rows for n, s in sources.items()}, wanted.plan).forecaster.corrector
+    assert corrector.reading.regimes == "per_regime"
+    assert corrector.shape.hidden == 3
+    assert "rsi_14" in corrector.columns
+    assert not any(name.startswith("tuned_") for name in corrector.columns)
 
 
 def test_a_window_that_reaches_into_its_month_is_found_in_every_fit(
@@ -96,7 +105,7 @@ def test_a_label_of_the_window_that_reaches_into_its_month_is_found(
 
 
 def test_the_example_of_the_docs_is_innocent(sources: Sources, tmp_path: Path) -> None:
-    own = load_features([written_example(tmp_path)], taken=())
+    own = load_features([written_example(tmp_path)], taken=()).features
     assert [feature.name for feature in own] == ["momentum_24", "open_contracts"]
     results = find_lookahead(own_claims(experiment(sources, own), sources), sources, seed=1, done=silent)
     assert [result.stage for result in results] == ["own feature momentum_24", "own feature open_contracts"]
@@ -104,7 +113,7 @@ def test_the_example_of_the_docs_is_innocent(sources: Sources, tmp_path: Path) -
 
 
 def written_example(folder: Path) -> Path:
-    text = EXAMPLE.read_text().split("```python\n")[1].split("```")[0]
+    text = "\n\n".join(part.split("```")[0] for part in EXAMPLE.read_text().split("```python\n")[1:])
     path = folder / "my_features.py"
     path.write_text(text)
     return path
@@ -135,7 +144,7 @@ def guilty_results(sources: Sources, folder: Path) -> list[StageResult]:
         "@feature(warm_up_bars=2, unit='x', meaning='y')\ndef greedy(market):\n"
         "    return market.bars['close'].rolling(24, min_periods=1).mean()\n"
     )
-    own = load_features([path], taken=())
+    own = load_features([path], taken=()).features
     return find_lookahead(own_claims(experiment(sources, own, cuts=20), sources), sources, seed=1, done=silent)
 
 
@@ -170,7 +179,7 @@ def test_a_market_that_is_not_simulated_and_a_home_without_bars_are_one_line(tmp
 def test_too_little_history_is_one_line_that_says_from_when(sources: Sources) -> None:
     settings = Settings.load(**{**SMALL, "training_window_bars": {"1h": 4_000}})
     with pytest.raises(NotEnoughHistoryError, match=r"backfill from 20\d\d-\d\d-\d\d"):
-        plan_for(settings, HOUR, sources)
+        plan_for(settings, HOUR, sources, own=())
 
 
 @pytest.mark.parametrize("name", ["1h", "4h"])

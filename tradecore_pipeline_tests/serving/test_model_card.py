@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tradecore_pipeline.models.equal_states import equalled
 from tradecore_pipeline.models.regimes import RegimeModel, fit_regimes
+from tradecore_pipeline.models.return_variance import ReturnVarianceEmission
 from tradecore_pipeline.models.returns import percent_returns
 from tradecore_pipeline.serving.card_facts import CardFacts, card_facts
 from tradecore_pipeline.serving.model_card import card_text, model_card_figures
@@ -138,6 +140,21 @@ def test_a_model_that_sees_no_returns_says_so(bars: pd.DataFrame) -> None:
     page = figures(bars, model, model, [])["model_card.html"]
     assert "it has no density of returns" in page
     assert "Not known:" in page
+
+
+def test_a_card_names_no_level_of_equal_states_and_tells_a_forecast_without_calibration(facts: CardFacts) -> None:
+    assert "States are in order of scale." in card_text(facts)
+    emission = facts.model.emission
+    assert isinstance(emission, ReturnVarianceEmission)
+    equal = replace(emission, parameters=equalled(emission.parameters))
+    model = replace(facts.model, emission=equal, density=None, density_note="no optimum was found")
+    told = replace(facts, model=model)
+    text = card_text(told)
+    assert "Equal 1" in text
+    assert not re.search("Calm|Turbulent|order of scale", text)
+    assert "States are in order of mean return, since they are equal in volatility." in text
+    assert any("the states are equal in volatility" in alarm for alarm in told.alarms)
+    assert "the forecast is the states' own, uncalibrated: no optimum was found" in told.alarms
 
 
 def test_direction_is_never_named_without_what_it_is_worth(facts: CardFacts) -> None:

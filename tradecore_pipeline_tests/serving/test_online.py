@@ -2,8 +2,6 @@ import itertools
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -11,12 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tradecore_pipeline import load_bars, load_regimes, open_filter
+from tradecore_pipeline import load_regimes, open_filter
 from tradecore_pipeline.domain.errors import (
     FilterStateError,
-    InvalidDataError,
     MissingInputError,
-    TradecoreError,
     UsageError,
 )
 from tradecore_pipeline.domain.tables import REGIMES
@@ -33,13 +29,11 @@ from tradecore_pipeline_tests.chain import (
     NOW,
     TODAY,
     Chain,
-    copy_home,
     set_variables,
-    variables,
 )
 from tradecore_pipeline_tests.models.markets import simulate
+from tradecore_pipeline_tests.serving.online_cases import NAME, opened, todays_bars
 
-NAME = str(BTC)
 FIVE_MINUTES = Timeframe("5m")
 WINDOW, STREAMED = 2_000, 10_000
 THRESHOLD = 0.6
@@ -110,21 +104,8 @@ def test_ten_thousand_streamed_bars_are_what_the_batch_says(emission: str) -> No
 
 
 @pytest.fixture
-def home(chain: Chain, tmp_path: Path) -> Iterator[Settings]:
-    """A copy of the chain's home in which regimes end on the day before the last."""
-    settings = copy_home(chain, tmp_path / "home")
-    layout = Chain(settings, {}).adapters.layout
-    layout.day(REGIMES.name, BTC, TODAY, timeframe=HOUR).unlink()
-    with set_variables(variables(settings)):
-        yield settings
-
-
-def opened(home: Settings, state: Path | None = None) -> OnlineRegimes:
-    return open_filter(NAME, "1h", home=home.home, state=state, clock=lambda: NOW)
-
-
-def todays_bars(home: Settings) -> pd.DataFrame:
-    return load_bars(NAME, "1h", start=str(TODAY), home=home.home)
+def home(online_home: Settings) -> Settings:
+    return online_home
 
 
 def test_going_on_from_yesterdays_rows_is_what_predict_publishes_today(chain: Chain, home: Settings) -> None:
@@ -212,54 +193,6 @@ def test_rows_of_another_model_than_the_months_are_not_gone_on_from(home: Settin
     lake.publish(REGIMES, BTC, day, rows.assign(hmm_run_id="0" * 32), timeframe=HOUR)
     with pytest.raises(FilterStateError, match=r"BTC/USDT:USDT 1h 2025-03: .* run 0{32}, the month's model is of run"):
         opened(home)
-
-
-def shifted(bars: pd.DataFrame, by: timedelta) -> pd.DataFrame:
-    return bars.set_axis(bars.index + by)
-
-
-REFUSED = {
-    "again": (lambda b: shifted(b, -HOUR.duration), UsageError, "2025-03-04 23:00 is not the next one"),
-    "backwards": (lambda b: b.iloc[::-1], UsageError, "bars are missing between 2025-03-05 00:00 and 2025-03-05 02:00"),
-    "twice": (lambda b: b.iloc[[0, 0]], UsageError, "2025-03-05 00:00 is not the next one"),
-    "skipped": (lambda b: b.iloc[1:], UsageError, "bars are missing between 2025-03-05 00:00 and 2025-03-05 01:00"),
-    "off the grid": (lambda b: shifted(b, timedelta(minutes=7)), UsageError, "no bar opens at 2025-03-05 00:07"),
-    "not closed": (lambda b: b.set_axis(b.index + timedelta(hours=9)), UsageError, "bars are missing between"),
-    "no zone": (lambda b: b.tz_localize(None), UsageError, "not indexed by ts_open in UTC"),
-    "no index": (lambda b: b.reset_index(), UsageError, "not indexed by ts_open in UTC"),
-    "no column": (lambda b: b.drop(columns="minutes"), MissingInputError, "the bars lack minutes"),
-    "NaN": (lambda b: b.assign(close=[1.0, np.nan, 1.0]), InvalidDataError, "close of the bar at 2025-03-05 01:00 is"),
-    "inf": (lambda b: b.assign(realized_variance=np.inf), InvalidDataError, "realized_variance .* is inf"),
-    "negative": (lambda b: b.assign(realized_variance=-1e-9), InvalidDataError, "realized_variance .* is -1e-09"),
-    "price 0": (lambda b: b.assign(close=0.0), InvalidDataError, "close of the bar at 2025-03-05 00:00 is 0"),
-    "minutes": (lambda b: b.assign(minutes=61.0), InvalidDataError, "minutes of the bar at 2025-03-05 00:00 is 61"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_bars_that_are_not_the_next_ones_are_refused_and_change_nothing(home: Settings, case: str) -> None:
-    change, error, message = REFUSED[case]
-    filtering, bars = opened(home), todays_bars(home)
-    before = filtering.filtering.to_json()
-    assert issubclass(error, TradecoreError)
-    with pytest.raises(error, match=message) as caught:
-        filtering.update(change(bars.iloc[:3]))
-    assert str(caught.value).startswith("binance:BTC/USDT:USDT 1h: ")
-    assert "\n" not in str(caught.value)
-    assert filtering.filtering.to_json() == before
-    assert len(filtering.update(bars)) == NOW.hour
-
-
-def test_a_bar_that_has_not_closed_and_one_of_the_next_month_are_refused(home: Settings) -> None:
-    filtering, bars = opened(home), todays_bars(home)
-    filtering.update(bars)
-    following = shifted(bars.iloc[-1:], HOUR.duration)
-    with pytest.raises(UsageError, match="2025-03-05 10:00 has not closed at 2025-03-05 10:30"):
-        filtering.update(following)
-    later = replace(filtering, clock=lambda: NOW + timedelta(days=40))
-    with pytest.raises(MissingInputError, match=r"2025-04-01 02:00 is not of 2025-03.* for 2025-04"):
-        later.update(shifted(following, timedelta(days=26, hours=16)), after_gap=True)
-    assert len(later.update(following)) == 1
 
 
 def test_a_home_without_regimes_is_refused_and_stays_empty(tmp_path: Path) -> None:

@@ -125,6 +125,16 @@ def test_labels_are_held_until_another_regime_is_clearly_likelier_and_probabilit
     assert np.column_stack([area.y for area in areas]).tolist() == probabilities
 
 
+def test_a_page_calls_states_of_equal_volatility_by_no_level() -> None:
+    bars, regimes = frames([0, 1, 2], [[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.0, 0.2, 0.8]])
+    equal = regimes.assign(volatility_regime=["Equal 1", "Equal 2", "Equal 3"])
+    names = regime_rows(bars, equal, HOUR, label_threshold=THRESHOLD).names
+    assert names == ("Equal 1", "Equal 2", "Equal 3")
+    mixed = regimes.assign(volatility_regime=["Calm", "Equal 2", "Equal 3"])
+    names = regime_rows(bars, mixed, HOUR, label_threshold=THRESHOLD).names
+    assert names == ("Calm / Equal 1", "Normal / Equal 2", "Turbulent / Equal 3")
+
+
 def test_labels_are_those_that_were_published_under_whatever_threshold() -> None:
     bars, regimes = frames([0, 1, 1], [[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.2, 0.8, 0.0]])
     published = regimes.assign(held_index=np.array([1, 0, 1], dtype=np.int32))

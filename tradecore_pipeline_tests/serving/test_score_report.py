@@ -12,7 +12,9 @@ from tradecore_pipeline.serving.score_report import score_page, verdict, write_s
 from tradecore_pipeline.validation.scoreboard import ALL, Standing, standings
 from tradecore_pipeline_tests.chain import BTC, FEBRUARY, HOUR, MARCH
 
-WANTED = Wanted(BTC, HOUR, start=day_start(FEBRUARY), end=day_start(MARCH), window_bars=480, least_bars=432)
+WANTED = Wanted(
+    BTC, HOUR, start=day_start(FEBRUARY), end=day_start(MARCH), window_bars=480, least_bars=432, trained_on={}
+)
 
 
 def found(*, pit: bool) -> ModelScores:

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from tradecore_pipeline.domain.market_data import REAL_MARKET
+from tradecore_pipeline.features.tuned import DEFAULT_PARAMETERS
 from tradecore_pipeline.serving.tuning_months import Asked, Gain, ObjectiveFacts, TunedMonth, TuningReport
 from tradecore_pipeline.serving.tuning_report import importance_picture, tuning_page, write_tuning_report
-from tradecore_pipeline.serving.tuning_words import verdicts
+from tradecore_pipeline.serving.tuning_words import MONTH_COLUMNS, brief_month_cells, month_cells, verdicts
 from tradecore_pipeline.tuning.objective import OBJECTIVES
 from tradecore_pipeline_tests.chain import BTC, HOUR
 
@@ -41,14 +42,23 @@ def report(gain: Gain, *, months: int = 3) -> TuningReport:
 
 def test_the_page_has_every_month_and_asks_nobody_for_anything() -> None:
     text = tuning_page(report(Gain(0.004, 1.2)), market=REAL_MARKET)
-    rows = re.findall(r"<td>(\d{4}-\d\d|all)</td><td>(\d+)</td>", text)
-    assert rows == [("2025-01", "700"), ("2025-02", "700"), ("2025-03", "700"), ("all", "2100")]
+    rows = re.findall(r"<td>(\d{4}-\d\d|all)</td><td>([\d,]+)</td>", text)
+    assert rows == [("2025-01", "700"), ("2025-02", "700"), ("2025-03", "700"), ("all", "2,100")]
     assert "rsi 14 to 9, adx 14 to 20" in text
     assert "2025-04: there is no &lt;bar&gt;" in text
     assert all(f"<td>{name}</td>" in text for name in OBJECTIVES)
     assert re.findall(r"(?:src|href)=|<script|url\(", text) == []
     assert "SIMULATED" not in text
-    assert "SIMULATED" in tuning_page(report(Gain(0.004, 1.2)), market="simulated:seed11")
+    simulated = tuning_page(report(Gain(0.004, 1.2)), market="simulated:seed11")
+    assert "SIMULATED" in simulated
+    assert "a simulated market (seed11)" in simulated
+
+
+def test_no_two_columns_have_the_same_name_and_a_terminal_gets_short_rows() -> None:
+    assert len(set(MONTH_COLUMNS)) == len(MONTH_COLUMNS)
+    month = report(Gain(0.004, 1.2)).months[1]
+    assert brief_month_cells(month)[-1] == f"2 of {len(DEFAULT_PARAMETERS.to_dict())}"
+    assert brief_month_cells(month)[:-1] == month_cells(month)[:-1]
 
 
 def test_one_month_without_any_difference_has_a_page(tmp_path: Path) -> None:

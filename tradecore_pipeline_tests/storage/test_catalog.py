@@ -19,6 +19,7 @@ from tradecore_pipeline.storage.ingest import store_day
 from tradecore_pipeline.storage.lake import Lake
 from tradecore_pipeline.storage.layout import Layout
 from tradecore_pipeline.storage.ledger import Ledger
+from tradecore_pipeline.storage.own_features import OwnColumn, OwnDefinition, own_features_table, put_own_definition
 from tradecore_pipeline_tests.storage.days import (
     BTC,
     DAY,
@@ -105,6 +106,29 @@ def test_days_made_before_a_feature_was_added_show_null_in_its_view(lake: Lake, 
         frame = pd.DataFrame({"ts_close": index + HOUR.duration} | dict.fromkeys(names, 1.0), index=index)
         lake.publish(features_table(names), BTC, DAY + timedelta(days=offset), frame, timeframe=HOUR)
     assert catalog.query("SELECT a, b FROM features ORDER BY ts_open").rows == [(1.0, None)] * 2 + [(1.0, 1.0)] * 2
+
+
+def test_own_features_show_the_rows_of_the_last_version_only_and_no_columns_of_another(
+    lake: Lake, layout: Layout
+) -> None:
+    catalog = Catalog(layout, [BTC], [HOUR], [], own_features=True)
+    empty = ["instrument", "timeframe", "ts_open", "ts_close", "definition"]
+    assert [row[0] for row in catalog.query("DESCRIBE own_features").rows] == empty
+    versions = {name: OwnDefinition(name, ("f.py",), (OwnColumn(name, "x", "y"),)) for name in ("old", "new")}
+    for offset, (name, version) in enumerate(versions.items()):
+        index = pd.date_range(START + timedelta(days=offset), periods=2, freq="h", tz="UTC", name="ts_open")
+        frame = pd.DataFrame({"ts_close": index + HOUR.duration, "definition": name, name: 1.0}, index=index)
+        lake.publish(own_features_table(version.columns), BTC, DAY + timedelta(days=offset), frame, timeframe=HOUR)
+        put_own_definition(layout, version)
+        shown = catalog.query("SELECT DISTINCT * EXCLUDE (instrument, timeframe, ts_open, ts_close) FROM own_features")
+        assert (shown.columns, shown.rows) == (["definition", name], [(name, 1.0)])
+    assert [row[0] for row in catalog.query("DESCRIBE own_features").rows] == [*empty, "new"]
+    frame = catalog.frame("own_features", BTC, START, END + timedelta(days=1), timeframe=HOUR)
+    assert (list(frame), len(frame), frame.index.name) == (["ts_close", "definition", "new"], 2, "ts_open")
+    layout.own_definition.write_bytes(b"{")
+    assert catalog.query("SELECT count(*) FROM own_features").rows == [(0,)]
+    with pytest.raises(UsageError, match="own_features"):
+        Catalog(layout, [BTC], [HOUR], []).query("FROM own_features")
 
 
 def test_gaps_that_touch_across_midnight_are_one_gap(lake: Lake, ledger: Ledger, catalog: Catalog) -> None:

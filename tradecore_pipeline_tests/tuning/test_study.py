@@ -188,6 +188,12 @@ def test_a_result_is_a_json_document(study: Study) -> None:
     assert (document["gain_t"] is None) == (result.best_trial == 0)
 
 
+def test_a_folder_in_a_studys_place_is_named_with_what_to_do(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "study.log").mkdir()
+    with pytest.raises(InvalidDataError, match=r"study.log is a folder, not a file: remove it"):
+        study(2)
+
+
 @pytest.mark.parametrize("damage", ["garbled line", "a parameter lost", "no file of a study at all"])
 def test_a_damaged_study_is_named_with_what_to_do(damage: str, study: Study, tmp_path: Path) -> None:
     study(4)

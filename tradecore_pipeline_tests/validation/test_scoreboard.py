@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from tradecore_pipeline.domain.errors import NotEnoughHistoryError
+from tradecore_pipeline.domain.statistics import variance_of_mean
 from tradecore_pipeline.domain.time import Timeframe
-from tradecore_pipeline.models.statistics import variance_of_mean
 from tradecore_pipeline.validation.scoreboard import (
     ALL,
     Standing,
@@ -68,7 +68,7 @@ def test_a_gain_of_the_smallest_detectable_size_is_found_in_about_half_of_sample
     assert 0.3 < share < 0.75
 
 
-def test_the_error_is_that_of_the_models_own_statistics_and_needs_rows_for_its_lags() -> None:
+def test_the_error_is_the_root_of_the_variance_of_the_mean_and_needs_rows_for_its_lags() -> None:
     noise = np.convolve(np.random.default_rng(6).normal(size=1000), np.ones(10), mode="valid")
     assert standard_error(noise, lags=48) ** 2 == pytest.approx(variance_of_mean(noise, lags=48))
     assert standard_error(noise, lags=48) > 2 * noise.std() / np.sqrt(len(noise))

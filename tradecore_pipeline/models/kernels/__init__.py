@@ -1,11 +1,16 @@
 """The loops that must be fast, compiled by numba: recursions over time, emissions, and the E-step made of both."""
 
-from tradecore_pipeline.models.kernels.gaussian import GaussianEmission, gaussian_log_likelihood, precision_factors
+from tradecore_pipeline.models.kernels.gaussian import GaussianDistribution, gaussian_log_likelihood, precision_factors
 from tradecore_pipeline.models.kernels.recursions import filter_step
-from tradecore_pipeline.models.kernels.steps import CompiledSteps
-from tradecore_pipeline.models.kernels.student_t import StudentTEmission, digamma, solve_dfs, student_t_log_likelihood
+from tradecore_pipeline.models.kernels.steps import CompiledSteps, FlooredChain
+from tradecore_pipeline.models.kernels.student_t import (
+    StudentTDistribution,
+    digamma,
+    solve_dfs,
+    student_t_log_likelihood,
+)
 from tradecore_pipeline.models.kernels.sweeps import (
-    Emission,
+    EmissionDistribution,
     Workspace,
     expectation,
     forward_filter,
@@ -15,9 +20,10 @@ from tradecore_pipeline.models.kernels.sweeps import (
 
 __all__ = [
     "CompiledSteps",
-    "Emission",
-    "GaussianEmission",
-    "StudentTEmission",
+    "EmissionDistribution",
+    "FlooredChain",
+    "GaussianDistribution",
+    "StudentTDistribution",
     "Workspace",
     "digamma",
     "expectation",

@@ -18,7 +18,7 @@ _TILE = 1024
 _ADVICE = "drop collinear features or use fewer states"
 
 
-class GaussianEmission:
+class GaussianDistribution:
     """K Gaussians over D features about a common ``centre`` (D,), so that large means cancel nothing.
 
     ``precision_factors`` are the inverses of the covariances' lower Cholesky factors, (K, D, D), or of the standard
@@ -68,7 +68,7 @@ def gaussian_log_likelihood(X: Floats, means: Floats, covars: Floats) -> Floats:
     Raises:
         ModelFitError: a covariance is not positive definite; the message names the state.
     """
-    emission = GaussianEmission(means=means, precision_factors=precision_factors(covars), centre=means.mean(axis=0))
+    emission = GaussianDistribution(means=means, precision_factors=precision_factors(covars), centre=means.mean(axis=0))
     return log_likelihood(emission, X)
 
 

@@ -16,7 +16,7 @@ def step(probabilities: Floats, transmat: Floats, log_likelihood: Floats, moves:
     """Filtered ``probabilities`` (K,) of one bar become those of the next, in place; its log density, nats.
 
     A NaN anywhere in ``log_likelihood`` means that nothing was observed: only the transition happens (density 0).
-    Without ``moves`` (the first bar) it does not.
+    Without ``moves`` (the first bar) it does not. Infinity, which no density is, is returned and changes nothing.
     """
     states = probabilities.shape[0]
     predicted = probabilities.copy()
@@ -30,6 +30,8 @@ def step(probabilities: Floats, transmat: Floats, log_likelihood: Floats, moves:
         known = known and not math.isnan(log_likelihood[k])
         if predicted[k] > 0.0 and log_likelihood[k] > shift:
             shift = log_likelihood[k]
+    if known and shift == np.inf:
+        return shift
     if not known or shift == -np.inf:
         probabilities[:] = predicted / predicted.sum()
         return shift if known else 0.0

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tradecore_pipeline.models.density import Floats
 from tradecore_pipeline.models.kernels.sweeps import (
-    Emission,
+    EmissionDistribution,
     Workspace,
     expectation,
     forward_filter,
@@ -18,21 +18,60 @@ from tradecore_pipeline.models.kernels.sweeps import (
     sweep,
 )
 
+TRANSITION_FLOOR = 1e-6
+"""Least probability of a transition: a window that never saw one of 1e-4 is no surprise, and this costs it no nat."""
+_START_FLOOR = 1e-12
+"""Less: it is asked of a sequence's first bar only, which says how likely each state was there."""
 
-class CompiledSteps(ABC):
+
+class FlooredChain:
+    """Keeps EM from forbidding for ever what the window did not show, as a mix-in in front of an hmmlearn model.
+
+    A state that the window ends in is otherwise never left, and EM does not bring back what came to zero. The M-step
+    takes the likeliest chain with floors, so that EM goes on gaining.
+    """
+
+    params: str
+    startprob_: Floats
+    transmat_: Floats
+
+    def _do_mstep(self, stats: dict[str, Any]) -> None:
+        before = np.asarray(self.transmat_)
+        super()._do_mstep(stats)  # type: ignore[misc]  # hmmlearn's, behind the mix-in
+        if "s" in self.params:
+            self.startprob_ = floored(self.startprob_, _START_FLOOR)
+        if "t" in self.params:
+            seen = self.transmat_.sum(axis=1, keepdims=True) > 0
+            self.transmat_ = floored(np.where(seen, self.transmat_, before), TRANSITION_FLOOR)
+
+
+def floored(probabilities: Floats, least: float) -> Floats:
+    """The likeliest distributions, one per row, none of whose probabilities is under ``least``.
+
+    ``probabilities`` are the likeliest without that: where none is under it, they come back to the bit.
+    """
+    result = np.array(probabilities, dtype=np.float64)
+    for row in np.atleast_2d(result):
+        low = row < least
+        while (row[low] != least).any():
+            row[low] = least
+            row[~low] *= (1 - least * np.count_nonzero(low)) / row[~low].sum()
+            low |= row < least
+    return result
+
+
+class CompiledSteps(FlooredChain, ABC):
     """Replaces hmmlearn's E-step, scores and smoother by the kernels; its M-step, priors and checks stay.
 
     A family says what its states emit (``_emission``); its M-step reads the sums of that.
     """
 
     n_components: int
-    startprob_: Floats
-    transmat_: Floats
     _space: Workspace | None = None
     _begins: NDArray[np.bool_] | None = None
 
     @abstractmethod
-    def _emission(self) -> Emission:
+    def _emission(self) -> EmissionDistribution:
         """What the states emit, as they are now."""
 
     def _check(self) -> None:

@@ -18,7 +18,7 @@ _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 _SERIES = tuple(2.0 / degree for degree in range(21, 1, -2))
 
 
-class StudentTEmission:
+class StudentTDistribution:
     """K x D Student-t distributions with ``means``, ``scales`` and ``dfs`` (K, D); a NaN says nothing about the state.
 
     ``sums["moments"]`` (4, K, D) takes what the M-step needs: sums of g u, g u (x - mean), g u (x - mean)^2 and
@@ -51,7 +51,7 @@ def student_t_log_likelihood(X: Floats, means: Floats, scales: Floats, dfs: Floa
 
     A NaN says nothing about the state.
     """
-    return log_likelihood(StudentTEmission(means=means, scales=scales, dfs=dfs), X)
+    return log_likelihood(StudentTDistribution(means=means, scales=scales, dfs=dfs), X)
 
 
 # Rows are gathered from a flat view whose step the compiler knows, by an index that it knows to be no negative one:

@@ -13,7 +13,7 @@ from tradecore_pipeline.models.kernels.lattice import RAISED_BITS, backward, mee
 from tradecore_pipeline.models.kernels.recursions import BLOCK_ROWS, forward, likelihoods
 
 
-class Emission(Protocol):
+class EmissionDistribution(Protocol):
     """What the states emit; ``sums`` grows by each block of rows that is accumulated."""
 
     states: int
@@ -57,7 +57,9 @@ class Workspace:
     shift: Floats
 
     @classmethod
-    def suiting(cls, kept: "Workspace | None", emission: Emission, begins: NDArray[np.bool_]) -> "Workspace":
+    def suiting(
+        cls, kept: "Workspace | None", emission: EmissionDistribution, begins: NDArray[np.bool_]
+    ) -> "Workspace":
         """``kept`` if it was made for such rows and states, else a new one; ``begins`` of ``sequence_begins``."""
         rows, states = len(begins) - 1, emission.states
         count = 2 * -(-rows // (2 * emission.block_rows))
@@ -83,7 +85,7 @@ class Workspace:
 class _Sums:
     """What an E-step adds up, and the steps both orders of it share."""
 
-    def __init__(self, emission: Emission, transmat: Floats, X: Floats, space: Workspace) -> None:
+    def __init__(self, emission: EmissionDistribution, transmat: Floats, X: Floats, space: Workspace) -> None:
         states = emission.states
         for total in emission.sums.values():
             total[...] = 0.0
@@ -113,7 +115,7 @@ class _Sums:
 
 
 def sweep(
-    emission: Emission, startprob: Floats, transmat: Floats, X: Floats, *, space: Workspace
+    emission: EmissionDistribution, startprob: Floats, transmat: Floats, X: Floats, *, space: Workspace
 ) -> tuple[float, dict[str, Any]]:
     """Total log-likelihood, and the sums ``start``, ``trans``, ``post`` and the emission's over all of ``X``.
 
@@ -212,7 +214,7 @@ def split_lengths(rows: int, lengths: ArrayLike | None) -> list[slice]:
     return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
-def log_likelihood(emission: Emission, X: Floats) -> Floats:
+def log_likelihood(emission: EmissionDistribution, X: Floats) -> Floats:
     """Log density (T, K) of each row of ``X`` (T, D) in each state."""
     width = min(emission.block_rows, max(len(X), 1))
     block = np.zeros((emission.states, width))
@@ -250,10 +252,15 @@ def forward_filter(startprob: Floats, transmat: Floats, log_likelihood: Floats) 
     return filtered, log_density
 
 
-def expectation(startprob: Floats, transmat: Floats, log_likelihood: Floats) -> tuple[float, Floats, Floats]:
-    """The E-step: total log-likelihood, smoothed probabilities (T, K) and summed transition probabilities (K, K)."""
+def expectation(
+    startprob: Floats, transmat: Floats, log_likelihood: Floats, lengths: ArrayLike | None = None
+) -> tuple[float, Floats, Floats]:
+    """The E-step: total log-likelihood, smoothed probabilities (T, K) and summed transition probabilities (K, K).
+
+    ``lengths`` are those of the sequences in ``log_likelihood`` (T, K); all rows are one without them.
+    """
     emission = _Given(log_likelihood)
-    space = Workspace.suiting(None, emission, sequence_begins(len(log_likelihood), None))
+    space = Workspace.suiting(None, emission, sequence_begins(len(log_likelihood), lengths))
     total, sums = sweep(emission, startprob, transmat, np.ascontiguousarray(log_likelihood), space=space)
     return total, emission.gamma, sums["trans"]
 

@@ -1,0 +1,1 @@
+"""Entries: when to open a position, and which."""

@@ -1,0 +1,1 @@
+"""Exits: when to close one."""
