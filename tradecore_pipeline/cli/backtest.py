@@ -19,7 +19,7 @@ from tradecore_pipeline.storage.layout import Layout
 if TYPE_CHECKING:
     from tradecore_pipeline.defs.backtest_runs import Done
     from tradecore_pipeline.serving.backtests import Attempt
-    from tradecore_pipeline.strategies.registry import Registry
+    from tradecore_pipeline.serving.own_mixins import Mixins
     from tradecore_pipeline.strategies.schema import StrategyConfig
     from tradecore_pipeline.tuning.strategies import TuningPlan
 
@@ -51,7 +51,9 @@ TuneOption = Annotated[
     str,
     typer.Option("--tune", metavar="60d", help="Choose parameters for each month on so many days before it."),
 ]  # fmt: skip
-TrialsOption = Annotated[int, typer.Option("--trials", help="With --tune: choices tried for each month.", min=2)]
+TrialsOption = Annotated[
+    int, typer.Option("--trials", help="With --tune: choices tried for each month.", min=2, max=10_000)
+]
 DataOption = Annotated[
     Path | None,
     typer.Option(
@@ -83,8 +85,10 @@ def backtest(  # noqa: PLR0913, PLR0917 (an option each; their order is typer's)
 ) -> None:
     """What a strategy would have earned on regimes as they were published, after fees, slippage and funding."""
     settings = Settings.load()
-    configs, registry = _configs(variant, config, timeframe), _registry(files)
-    days = _days(first, last)
+    configs, mixins = _configs(variant, config, timeframe), _mixins(settings, files)
+    days, tuned_on = _days(first, last), _tune_days(tune)
+    # Before models are trained on a file, which takes minutes.
+    _check_mixins(configs, mixins, config)
     several = variant == COMPARE
     place = (
         stored_home(settings)
@@ -93,7 +97,7 @@ def backtest(  # noqa: PLR0913, PLR0917 (an option each; their order is typer's)
     )
     with place as home, Session(home.settings) as session:
         names = home.instruments or instruments or []
-        asked = Asked(session, registry, home, instruments=names, tune=(_tune_days(tune), trials))
+        asked = Asked(session, mixins, home, instruments=names, tune=(tuned_on, trials))
         found = asked.run(configs, days, skip=several)
         layout = Layout(settings.home)
         page = asked.write_page(found, layout, out, several=several) if html or out is not None else None
@@ -108,7 +112,7 @@ class Asked:
     def __init__(
         self,
         session: Session,
-        registry: "Registry",
+        mixins: "Mixins",
         home: BacktestHome,
         *,
         instruments: Sequence[str],
@@ -120,7 +124,7 @@ class Asked:
         self._session = session
         self._instruments = instruments
         self._tune = tune
-        self._desk = BacktestDesk(session.adapters, registry, market=home.market, tried=home.tried, notes=home.notes)
+        self._desk = BacktestDesk(session.adapters, mixins, market=home.market, tried=home.tried, notes=home.notes)
         self.market = home.market
         self.refused: dict[str, str] = {}
         """Why variants could not be run, by name."""
@@ -199,6 +203,10 @@ def _configs(variant: str, config: Path | None, timeframe: str) -> "list[Strateg
         raise UsageError("choose one of --variant NAME, --variant compare and --config FILE")
     if config is not None:
         found = [read_config(config)]
+        if found[0].name == COMPARE:
+            raise UsageError(
+                f"{config.name}: name: {COMPARE} is what the page of all variants is called: choose another"
+            )
     else:
         found = [shipped(name) for name in (variants() if variant == COMPARE else (variant,))]
     if not timeframe:
@@ -209,11 +217,23 @@ def _configs(variant: str, config: Path | None, timeframe: str) -> "list[Strateg
     return [of_timeframe(one, Timeframe.parse(timeframe)) for one in found]
 
 
-def _registry(files: list[Path] | None) -> "Registry":
-    from tradecore_pipeline.strategies.own import load_mixins  # noqa: PLC0415 (pandas)
-    from tradecore_pipeline.strategies.registry import Registry  # noqa: PLC0415 (likewise)
+def _mixins(settings: Settings, files: list[Path] | None) -> "Mixins":
+    """Ours, those of the settings' files, and those of the command's."""
+    from tradecore_pipeline.serving.own_mixins import own_mixins  # noqa: PLC0415 (pandas)
 
-    return load_mixins(files or (), Registry())
+    named = settings.strategy_files
+    return own_mixins([*named, *(path for path in files or () if path.resolve() not in named)])
+
+
+def _check_mixins(configs: "Sequence[StrategyConfig]", mixins: "Mixins", file: Path | None) -> None:
+    """Refuses mixins and parameters of theirs that do not exist, by the file that names them."""
+    from tradecore_pipeline.strategies.decision import Strategy  # noqa: PLC0415 (pandas)
+
+    for config in configs:
+        try:
+            Strategy.of(config, mixins.registry)
+        except UsageError as error:
+            raise UsageError(f"{config.name if file is None else file.name}: {error}") from None
 
 
 def _tune_days(text: str) -> int:

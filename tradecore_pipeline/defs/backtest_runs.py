@@ -11,16 +11,17 @@ from tradecore_pipeline.defs.older_models import older_opinions
 from tradecore_pipeline.defs.resources import Adapters
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.market_data import REAL_MARKET
+from tradecore_pipeline.serving.backtest_choices import tried_choices
 from tradecore_pipeline.serving.backtest_home import backtest_home
 from tradecore_pipeline.serving.backtest_report import backtest_report, write_backtest_report
 from tradecore_pipeline.serving.backtest_results import place_of, store_backtest
 from tradecore_pipeline.serving.backtest_run import Reported
 from tradecore_pipeline.serving.backtest_sheet import tear_sheet
 from tradecore_pipeline.serving.backtests import Attempt, Judging, judged, result_document
+from tradecore_pipeline.serving.own_mixins import Mixins
 from tradecore_pipeline.serving.strategy_markets import Gathered, gather, what_is_read
 from tradecore_pipeline.storage.strategy_ledger import StrategyLedger
 from tradecore_pipeline.strategies.decision import Strategy
-from tradecore_pipeline.strategies.registry import Registry
 from tradecore_pipeline.strategies.schema import StrategyConfig
 from tradecore_pipeline.tuning.strategies import TuningPlan
 
@@ -51,13 +52,13 @@ class BacktestDesk:
     """Runs strategies over one home; what several of them read alike is read once."""
 
     def __init__(
-        self, adapters: Adapters, registry: Registry, *, market: str, tried: Path | None, notes: tuple[str, ...]
+        self, adapters: Adapters, mixins: Mixins, *, market: str, tried: Path | None, notes: tuple[str, ...]
     ) -> None:
         """Ready to run.
 
         Args:
             adapters: of the home.
-            registry: the mixins that configurations may name.
+            mixins: the mixins that configurations may name.
             market: whose days the home holds.
             tried: the ledger's folder; None for that of the timeframe.
             notes: what has to be said of every run.
@@ -66,7 +67,7 @@ class BacktestDesk:
         self.market = market
         self._tried = tried
         self._adapters = adapters
-        self._registry = registry
+        self._mixins = mixins
         self._home = backtest_home(
             adapters.lake,
             adapters.registry,
@@ -84,19 +85,23 @@ class BacktestDesk:
         last: date | None,
         tuning: TuningPlan | None,
     ) -> Attempt:
-        """The strategy on these instruments with one account, over days some of which are published: it is counted.
+        """The strategy on these instruments with one account, over days some of which are published.
+
+        It is counted, and so is every choice of a tuning.
 
         Raises:
             TradecoreError: it cannot be run; nothing was stored.
         """
-        strategy = Strategy.of(config, self._registry)
-        ledger = self._ledger(config)
+        mixins, now = self._mixins, self._adapters.clock()
+        strategy, ledger = Strategy.of(config, mixins.registry), self._ledger(config)
         gathered = [self._gather(config, instrument, first, last) for instrument in instruments]
         if tuning is None:
-            found = Attempt.of(strategy, gathered)
+            found = Attempt.of(strategy, gathered, sources=mixins.used(config))
+            ledger.record([found.trial(now)])
         else:
-            found = Attempt.tuned(strategy, gathered, tuning, registry=self._registry, done=self._adapters.done)
-        ledger.record([found.trial(self._adapters.clock())])
+            found = Attempt.tuned(strategy, gathered, tuning, mixins=mixins, done=self._adapters.done)
+            tried = tried_choices(found, tuning, registry=mixins.registry, now=now)
+            ledger.record([found.trial(now), *tried])
         return found
 
     def keep(self, attempt: Attempt) -> Done:

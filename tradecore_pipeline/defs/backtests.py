@@ -1,8 +1,8 @@
 """Stage backtests: every shipped strategy on regimes as they were published, after fees, slippage and funding.
 
-A partition is an instrument: a run is over everything that is published for it. `multi_symbol` trades all configured
-instruments on one account and has no partitions. Strategies that ask other timeframes are there where those are
-configured.
+A partition is an instrument: a run is over everything that is published for it. `multi_symbol` trades those
+configured instruments that it has weights for on one account and has no partitions. Strategies that ask other
+timeframes are there where those are configured.
 """
 
 from collections.abc import Sequence
@@ -100,10 +100,15 @@ def _portfolio(config: StrategyConfig, timeframe: Timeframe, partitions: Partiti
     )
     def portfolio(context: dg.AssetExecutionContext, adapters: dg.ResourceParam[Adapters]) -> None:
         with guarded(context, adapters):
-            found = run_strategy(adapters, config, partitions.instruments, context.run.run_id)
+            found = run_strategy(adapters, config, _weighted(config, partitions.instruments), context.run.run_id)
             context.add_asset_metadata(found)
 
     return portfolio
+
+
+def _weighted(config: StrategyConfig, instruments: Sequence[Instrument]) -> Sequence[Instrument]:
+    """Those that the configuration has rules for; all where it has none, and the strategy says what it lacks."""
+    return [one for one in instruments if str(one) in config.symbol_specific_rules] or instruments
 
 
 def run_strategy(
@@ -120,9 +125,9 @@ def run_strategy(
         market_of,
         write_report,
     )
-    from tradecore_pipeline.strategies.registry import Registry  # noqa: PLC0415 (indicators; only runs need it)
+    from tradecore_pipeline.serving.own_mixins import own_mixins  # noqa: PLC0415 (indicators; only runs need it)
 
-    desk = BacktestDesk(adapters, Registry(), market=market_of(adapters), tried=None, notes=())
+    desk = BacktestDesk(adapters, own_mixins(()), market=market_of(adapters), tried=None, notes=())
     done = desk.keep(desk.attempt(config, instruments, first=None, last=None, tuning=None))
     page, logged = write_report(adapters, done), log_run(adapters, done, run_id=run_id)
     return {

@@ -17,6 +17,8 @@ from tradecore_pipeline.importing.values import Place
 
 _PRICES = ("open", "high", "low", "close")
 _COLUMNS = ("timestamp", *_PRICES, "volume")
+_LEAST, _LARGEST = 1e-8, 1e10
+"""Prices are stored as decimals with 10 digits before the point and 8 behind it."""
 _LENGTHS = {1: "1m"} | {minutes: name for name, minutes in TIMEFRAME_MINUTES.items()}
 
 pacsv: Any = pyarrow.csv  # its classes are made at import, where no type checker sees them
@@ -63,6 +65,8 @@ def _table(path: Path) -> pa.Table:
                 f"{path.name} has no column {', '.join(missing)} (it has {', '.join(names[:20])}): its first line has "
                 f"to name {', '.join(_COLUMNS)}"
             )
+        if twice := [name for name in _COLUMNS if names.count(name) > 1]:
+            raise InvalidDataError(f"{path.name} has two columns {twice[0]}: remove or rename one of them")
         rows = pacsv.read_csv(path, read_options=reading, convert_options=options)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -88,6 +92,13 @@ def _check_values(values: "dict[str, np.ndarray]", file: str) -> None:
             at = int(wrong[0])
             shown = "is missing or NaN" if np.isnan(column[at]) else f"is {column[at]:g}"
             raise InvalidDataError(f"{file}, line {at + 2}: {name} {shown}: correct the line or leave the bar out")
+        beyond = np.flatnonzero((column < _LEAST) | (column >= _LARGEST))
+        if name != "volume" and len(beyond):
+            at = int(beyond[0])
+            raise InvalidDataError(
+                f"{file}, line {at + 2}: {name} is {column[at]:g}, and prices from {_LEAST:g} to {_LARGEST:g} can be "
+                "stored: quote them in another unit"
+            )
     body = np.maximum(values["open"], values["close"]), np.minimum(values["open"], values["close"])
     wrong = np.flatnonzero((values["high"] < body[0]) | (values["low"] > body[1]))
     if len(wrong):

@@ -37,7 +37,7 @@ _COLUMNS = (
 )  # fmt: skip
 _FIGURES_EXPLAINED = (
     "Costs: fees, slippage and funding over the capital. p: share of runs with moved regimes that did as well. "
-    "Deflated: the probability of skill after all configurations that were ever tried, not only those in this table."
+    "Deflated: how often luck alone would do less well, given all configurations ever tried, not only these."
 )
 _EARNED_EXPLAINED = (
     "Parts of all bars' returns, added up. Mean positions, overall and by the regime known at the bar's open, are "

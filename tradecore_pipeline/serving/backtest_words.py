@@ -160,9 +160,9 @@ def _evidence(found: Significance) -> list[str]:
     else:
         tried = f"{deflated.configurations} configuration{'s' if deflated.configurations != 1 else ''}"
         told.append(
-            f"Deflated Sharpe ratio {percent(deflated.probability, 0)}: the probability that there is skill at all "
-            f"after {tried} tried (as many as {deflated.effective:.1f} independent ones, the best of which reaches "
-            f"{number(deflated.expected_best)} by luck)."
+            f"Deflated Sharpe ratio {percent(deflated.probability, 0)}: how often luck alone would do less well than "
+            f"this after {tried} tried (as many as {deflated.effective:.1f} independent ones, the best of which "
+            f"reaches {number(deflated.expected_best)} by luck)."
         )
     within = found.intervals
     if within is None:

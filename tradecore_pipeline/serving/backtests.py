@@ -20,11 +20,11 @@ from tradecore_pipeline.backtest.strategies import Planned, holdings_of, lots_of
 from tradecore_pipeline.domain.errors import NotEnoughHistoryError
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.serving.backtest_run import Reported, labels_by_volatility
+from tradecore_pipeline.serving.own_mixins import Mixins
 from tradecore_pipeline.serving.strategy_markets import Gathered
 from tradecore_pipeline.storage.strategy_ledger import Trial, configuration_digest
 from tradecore_pipeline.strategies.decision import Strategy
 from tradecore_pipeline.strategies.market import NO_STATE, Market
-from tradecore_pipeline.strategies.registry import Registry
 from tradecore_pipeline.strategies.schema import StrategyConfig
 from tradecore_pipeline.tuning.strategies import Choice, Rolling, TuningPlan
 
@@ -72,12 +72,14 @@ class Attempt:
     run: Run
     tuning: Mapping[str, Any] | None
     """How its parameters were chosen month by month, and what was chosen; None where they stand in the file."""
+    sources: Mapping[str, str]
+    """Digests of the user's own code that decides, by mixin (``Mixins.used``); empty where all of it is ours."""
 
     @classmethod
-    def of(cls, strategy: Strategy, gathered: Sequence[Gathered]) -> Self:
+    def of(cls, strategy: Strategy, gathered: Sequence[Gathered], *, sources: Mapping[str, str]) -> Self:
         """The run on what was gathered; raises as ``simulate``."""
         own = tuple(gathered)
-        return cls(strategy, own, simulate(strategy, _markets(own), own), tuning=None)
+        return cls(strategy, own, simulate(strategy, _markets(own), own), tuning=None, sources=sources)
 
     @classmethod
     def tuned(
@@ -86,18 +88,19 @@ class Attempt:
         gathered: Sequence[Gathered],
         plan: TuningPlan,
         *,
-        registry: Registry,
+        mixins: Mixins,
         done: Callable[[str], None],
     ) -> Self:
         """The run with parameters that are chosen for each month on the bars before it; raises as ``Rolling.run``."""
         own = tuple(gathered)
         funding = {str(one.instrument): one.bars.funding for one in own}
-        rolling = Rolling(strategy.config, registry, _markets(own), funding, plan)
+        rolling = Rolling(strategy.config, mixins.registry, _markets(own), funding, plan)
         plans, choices = rolling.run(done=done)
         planned = {str(one.instrument): Planned(one.bars, plans[str(one.instrument)]) for one in own}
         config = strategy.config.model_copy(update={"name": f"{strategy.config.name}_tuned"})
         told = {"bars": plan.bars, "trials": plan.trials, "seed": plan.seed, "months": [_told(one) for one in choices]}
-        return cls(Strategy(config, strategy.entry, strategy.exit), own, carried_out(planned, config), tuning=told)
+        run, sources = carried_out(planned, config), mixins.used(config)
+        return cls(Strategy(config, strategy.entry, strategy.exit), own, run, tuning=told, sources=sources)
 
     @property
     def markets(self) -> dict[str, Market]:
@@ -108,7 +111,9 @@ class Attempt:
     def digest(self) -> str:
         """Of everything that decides a trade."""
         asked = {} if self.tuning is None else {"tuning": {key: self.tuning[key] for key in ("bars", "trials", "seed")}}
-        return configuration_digest(self.strategy.config.model_dump(mode="json") | asked)
+        # A key of its own only where there is own code: what was recorded without any keeps its digest.
+        code = {"sources": dict(self.sources)} if self.sources else {}
+        return configuration_digest(self.strategy.config.model_dump(mode="json") | asked | code)
 
     def trial(self, now: datetime) -> Trial:
         """The run as the ledger of everything that was tried counts it."""
@@ -135,6 +140,11 @@ def judged(attempt: Attempt, *, market: str, trials: pd.DataFrame | None, judgin
     """
     config, markets = attempt.strategy.config, attempt.markets
     compared, notes = _benchmarks(attempt), [note for one in attempt.gathered for note in one.notes]
+    if attempt.tuning is not None:
+        notes.append(
+            f"the same {attempt.tuning['trials']} choices of parameters were judged for each month: each counts as a "
+            "configuration that was tried, by its run over the whole period"
+        )
     chance = _significance(attempt, trials, judging, notes)
     names = {
         "volatility_regime": [labels_by_volatility(one) for one in markets.values()],
@@ -267,7 +277,10 @@ def spoken_notes(told: Reported) -> list[str]:
                 f"{name}: the states' mean returns never differed significantly out-of-sample, so that Bear, Chop and "
                 "Bull are names, no forecasts of direction"
             )
-    totals = told.run.totals
+    totals, bars, warmup = told.run.totals, len(told.account.ts_open), told.config.backtesting_parameters.warmup
+    if not totals.trades:
+        why = f": all {bars:,} bars are within the warmup of {warmup:,}" if warmup >= bars else ""
+        notes.append(f"nothing was traded{why}")
     if totals.small_orders:
         notes.append(f"{totals.small_orders} orders were below one lot or the least order and were left undone")
     if totals.capped_orders:

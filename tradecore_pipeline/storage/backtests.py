@@ -19,7 +19,7 @@ from tradecore_pipeline.domain.errors import InvalidDataError, MissingInputError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.tables import TIMESTAMP, Column, Table
 from tradecore_pipeline.domain.time import Timeframe
-from tradecore_pipeline.storage.atomic import make_directory, write_bytes
+from tradecore_pipeline.storage.atomic import exclusive, make_directory, write_bytes
 from tradecore_pipeline.storage.encoding import arrow_column
 from tradecore_pipeline.storage.layout import JSON, PARQUET, Layout
 
@@ -108,7 +108,12 @@ BACKTESTS = Table(
         _number("win_rate", "fraction", "of the closed trades", nullable=True),
         _number("profit_factor", "ratio", "won over lost", nullable=True),
         _number("buy_and_hold_return", "fraction", "of the same capital, bought and held"),
-        _number("deflated_sharpe", "probability", "of skill, in the light of all configurations tried", nullable=True),
+        _number(
+            "deflated_sharpe",
+            "probability",
+            "how often luck alone would do less well, given all configurations tried",
+            nullable=True,
+        ),
         _number("p_value", "probability", "of as good a run with regimes moved in time", nullable=True),
     ),
 )
@@ -165,9 +170,11 @@ class BacktestStore:
         digests = {name: hashlib.sha256(data).hexdigest() for name, data in made.items()}
         text = json.dumps({**document, "sha256": digests}, sort_keys=True, indent=1, allow_nan=False)
         make_directory(folder)
-        for name, data in made.items():
-            write_bytes(folder / name, data)
-        write_bytes(folder / RESULT, f"{text}\n".encode())
+        # Of two runs at once the later one is kept, not some files of each.
+        with exclusive(folder / ".lock"):
+            for name, data in made.items():
+                write_bytes(folder / name, data)
+            write_bytes(folder / RESULT, f"{text}\n".encode())
         return folder
 
     def result(self, place: Place) -> dict[str, Any]:

@@ -109,6 +109,7 @@ def joined(first: Market, second: Market) -> Market:
         **{name: both(name) for name in arrays},
         higher={timeframe: joined(other, second.higher[timeframe]) for timeframe, other in first.higher.items()},
         consensus=None if first.consensus is None else both("consensus"),
+        equal_scales=both("equal_states"),
     )
 
 

@@ -43,11 +43,12 @@ def read_config(path: Path) -> StrategyConfig:
         UsageError: the file cannot be read, is no JSON, or has a key or value that cannot be; names it.
     """
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise UsageError(f"{path}: a strategy's configuration has a few kilobytes; this is another file")
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(_LARGEST_FILE + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read as text ({error}): give the path of a JSON file") from None
+    if len(text) > _LARGEST_FILE:
+        raise UsageError(f"{path}: a strategy's configuration has a few kilobytes; this is another file")
     return parse(text, where=path.name)
 
 

@@ -24,6 +24,7 @@ from tradecore_pipeline.strategies.exits.time_based import TimeBasedExitMixin
 from tradecore_pipeline.strategies.exits.trailing_stop import TrailingStopExitMixin
 from tradecore_pipeline.strategies.problems import described, nearest
 from tradecore_pipeline.strategies.schema import Logic, StrategyConfig
+from tradecore_pipeline.strategies.unread import refuse_unread
 
 ENTRIES: Mapping[str, type[Entry]] = {
     cls.__name__: cls for cls in (HMMLSTMEntryMixin, RSIBBEntryMixin, VolatilityTargetEntryMixin)
@@ -65,8 +66,16 @@ class Registry:
         return _made(self.entries, config.entry_logic, "entry_logic")
 
     def exit(self, config: StrategyConfig) -> Exit:
-        """The configuration's exit; raises as ``entry``."""
-        return _made(self.exits, config.exit_logic, "exit_logic")
+        """The configuration's exit.
+
+        Raises:
+            UsageError: as ``entry``, or a key was set that neither it nor the entry reads.
+        """
+        found = _made(self.exits, config.exit_logic, "exit_logic")
+        entry = self.entries.get(config.entry_logic.name)
+        if entry is not None:
+            refuse_unread(config, entry, self.exits[config.exit_logic.name], {**self.entries, **self.exits})
+        return found
 
 
 def _made(mixins: Mapping[str, type[MixinT]], logic: Logic, where: str) -> MixinT:

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import numpy as np
 
+from tradecore_pipeline.domain.errors import UsageError
 from tradecore_pipeline.strategies.keys import DIRECTIONS, MOST_STATES, REGIMES
 from tradecore_pipeline.strategies.market import Flags, Floats, Market
 from tradecore_pipeline.strategies.schema import RegimeRule, StrategyConfig, SymbolRule
@@ -74,8 +75,19 @@ def multipliers(market: Market, config: StrategyConfig) -> tuple[Floats, Floats]
 
 
 def symbol_rule(market: Market, config: StrategyConfig) -> SymbolRule:
-    """The instrument's rule, or one that changes nothing."""
-    return config.symbol_specific_rules.get(market.instrument, SymbolRule())
+    """The instrument's rule, or one that changes nothing.
+
+    Raises:
+        UsageError: others have a weight below 1, and it has none: it would be the heaviest of all.
+    """
+    own = config.symbol_specific_rules.get(market.instrument, SymbolRule())
+    weighted = [name for name, rule in config.symbol_specific_rules.items() if rule.weight < 1]
+    if weighted and "weight" not in own.model_fields_set:
+        raise UsageError(
+            f"{config.name}: symbol_specific_rules give {weighted[0]} a weight and {market.instrument} none: give it "
+            "one, or leave it out"
+        )
+    return own
 
 
 def recent_mean(values: Floats) -> Floats:

@@ -179,14 +179,14 @@ class PortfolioManagement(Section):
     correlation_threshold: Share = 1.0
     """Read with ``require_portfolio_diversification``."""
     rebalance_frequency: Bars = 24
-    """Bars between resizings of open positions of a rebalancing strategy."""
+    """Bars between resizings of open positions; refused with an entry that does not rebalance."""
 
 
 class SymbolRule(Section):
     """One instrument's part in a portfolio."""
 
     weight: Share = 1.0
-    """Multiplies sizes."""
+    """Multiplies sizes; where one instrument has a weight below 1, each that is traded needs its own."""
     volatility_multiplier: Positive = 1.0
     """Multiplies stop, target and trailing distances."""
     liquidity_requirement: Least = 0.0

@@ -115,8 +115,35 @@ def best_values(
 ) -> tuple[Mapping[str, float], float, float]:
     """The values of the best of ``plan.trials`` choices, its worth, and that of ``own``, which is the first of them.
 
-    Choices are drawn at random, so that none depends on another's worth: the same objective, knobs and seed give the
-    same choice, however many threads judge them, and on so noisy a worth a sampler that follows it gains little.
+    The same objective, knobs and seed give the same choice, however many threads judge them.
+    """
+    asked = _drawn(knobs, own, plan)
+    with ThreadPoolExecutor(plan.threads, thread_name_prefix="tune") as pool:
+        worths = list(pool.map(objective, asked))
+    best = int(np.argmax(worths))
+    return asked[best], worths[best], worths[0]
+
+
+def choices_of(config: StrategyConfig, plan: TuningPlan) -> list[Mapping[str, float]]:
+    """The values by ``Knob.name`` that are judged for a month, the same for each; raises as ``knobs_of``."""
+    knobs = knobs_of(config)
+    return _drawn(knobs, _own_values(config, knobs), plan)
+
+
+def _own_values(config: StrategyConfig, knobs: Sequence[Knob]) -> dict[str, float]:
+    """The configuration's own, as near as the space has them."""
+
+    def own(knob: Knob) -> float:
+        value = getattr(getattr(config, knob.section), knob.key)
+        return float(np.clip(knob.high if value is None else value, knob.low, knob.high))
+
+    return {knob.name: own(knob) for knob in knobs}
+
+
+def _drawn(knobs: Sequence[Knob], own: Mapping[str, float], plan: TuningPlan) -> list[Mapping[str, float]]:
+    """``own``, and as many choices at random as make ``plan.trials``.
+
+    None depends on another's worth: on so noisy a worth a sampler that follows it gains little.
     """
     import optuna  # noqa: PLC0415 (definitions must load without it)
 
@@ -126,14 +153,7 @@ def best_values(
     space: dict[str, optuna.distributions.BaseDistribution] = {
         knob.name: optuna.distributions.FloatDistribution(knob.low, knob.high, log=knob.log) for knob in knobs
     }
-    trials = [study.ask(space) for _ in range(plan.trials)]
-    asked: list[Mapping[str, float]] = [trial.params for trial in trials]
-    with ThreadPoolExecutor(plan.threads, thread_name_prefix="tune") as pool:
-        worths = list(pool.map(objective, asked))
-    for trial, worth in zip(trials, worths, strict=True):
-        study.tell(trial, worth)
-    best = int(np.argmax(worths))
-    return asked[best], worths[best], worths[0]
+    return [study.ask(space).params for _ in range(plan.trials)]
 
 
 @dataclass(frozen=True)
@@ -173,15 +193,9 @@ class Rolling:
         windows = {name: self._window(market, month) for name, market in self.markets.items()}
         if any(begin < 0 for begin, _ in windows.values()):
             return Choice(month, {}, float("nan"), float("nan"))
-        own = {knob.name: self.own(knob) for knob in knobs}
-        judged = self.objective(windows)
+        own, judged = _own_values(self.config, knobs), self.objective(windows)
         values, sharpe, own_sharpe = best_values(judged, knobs, own, self.plan)
         return Choice(month, values, sharpe, own_sharpe)
-
-    def own(self, knob: Knob) -> float:
-        """The configuration's value, as near as the space has it."""
-        value = getattr(getattr(self.config, knob.section), knob.key)
-        return float(np.clip(knob.high if value is None else value, knob.low, knob.high))
 
     def _window(self, market: Market, month: date) -> tuple[int, int]:
         """First row of the bars before the month, below 0 where they are too few, and the row after the last."""

@@ -8,7 +8,7 @@ import numpy as np
 from tradecore_pipeline.backtest.bars import Funding
 from tradecore_pipeline.strategies.reading import variant
 from tradecore_pipeline.strategies.registry import Registry
-from tradecore_pipeline.tuning.strategies import Rolling, TuningPlan, best_values, knobs_of
+from tradecore_pipeline.tuning.strategies import Rolling, TuningPlan, best_values, choices_of, knobs_of
 from tradecore_pipeline_tests.benchmarks.report import print_report
 from tradecore_pipeline_tests.strategies.worlds import HOUR, series
 
@@ -27,7 +27,7 @@ def main() -> None:
         plan = TuningPlan(BARS, trials, SEED, threads)
         rolling = Rolling(config, Registry(), {market.instrument: market}, {market.instrument: funding}, plan)
         worth, knobs = rolling.objective({market.instrument: (0, BARS)}), knobs_of(config)
-        own = {knob.name: rolling.own(knob) for knob in knobs}
+        own = choices_of(config, plan)[0]
         began, spent = perf_counter(), process_time()
         found[threads] = best_values(worth, knobs, own, plan)
         seconds[threads], processor[threads] = perf_counter() - began, process_time() - spent

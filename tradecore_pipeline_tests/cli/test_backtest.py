@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from tradecore_pipeline import load_equity, load_trades
+from tradecore_pipeline.cli.backtest import _mixins
 from tradecore_pipeline.domain.errors import InvalidDataError, MissingInputError
 from tradecore_pipeline.settings import Settings
 from tradecore_pipeline.storage.layout import Layout
@@ -97,6 +98,8 @@ def test_compare_runs_every_variant_that_can_be_run_and_says_why_others_cannot(
 
 
 def test_parameters_can_be_chosen_for_each_month_on_the_days_before_it(settings: Settings) -> None:
+    ledger = StrategyLedger(Layout(settings.home).tried_strategies(HOUR))
+    before = {trial.key for trial in ledger.distinct()}
     outcome = tradecore(
         settings, "backtest", "--variant", "simple", "--tune", "20d", "--trials", "5", "--from", "2025-02-03", "--json"
     )
@@ -107,6 +110,15 @@ def test_parameters_can_be_chosen_for_each_month_on_the_days_before_it(settings:
     assert march["sharpe_before"] >= march["own_sharpe_before"]
     assert len(march["chosen"]) == 5
     assert len(load_trades("simple_tuned", NAME, home=settings.home)) > 0
+    new = {trial.key: trial for trial in ledger.distinct() if trial.key not in before}
+    tried = [trial for trial in new.values() if trial.name != "simple_tuned"]
+    assert len(tried) + 1 == len(new), "the tuned run counts"
+    # The first is the configuration's own, which may stand there from a run without tuning.
+    assert {trial.name for trial in tried} >= {f"simple_tuned_{number}" for number in (2, 3, 4, 5)}
+    assert len({trial.returns for trial in tried}) == len(tried)
+    deflated = outcome.json["performance"]["significance"]["deflated"]
+    assert deflated["configurations"] == len(before) + len(new)
+    assert any("the same 5 choices of parameters" in note for note in outcome.json["notes"])
     refused = tradecore(settings, "backtest", "--variant", "simple", "--tune", "20")
     assert refused.code == 2
     assert "write 60d" in refused.err
@@ -119,8 +131,10 @@ def test_a_page_is_written_where_one_is_asked_for(settings: Settings) -> None:
     assert "SIMULATED" in Path(outcome.json["report"]).read_text(encoding="utf-8")
 
 
-def test_a_mixin_of_the_users_own_file_can_be_named(settings: Settings, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(
+def test_a_mixin_of_the_users_own_file_can_be_named_and_each_rewrite_is_another_trial(
+    settings: Settings, tmp_path: Path
+) -> None:
+    text = (
         "import numpy as np\n"
         "from tradecore_pipeline.strategies.contracts import Signals\n"
         "from tradecore_pipeline.strategies.schema import Section\n\n\n"
@@ -134,12 +148,34 @@ def test_a_mixin_of_the_users_own_file_can_be_named(settings: Settings, tmp_path
         '        """Long."""\n'
         "        return Signals(np.ones(len(market), dtype=np.int8), np.ones(len(market)))\n"
     )
+    (tmp_path / "mine.py").write_text(text)
     config = {"name": "mine", "entry_logic": {"name": "AlwaysLong"}, "exit_logic": {"name": "NoExitMixin"}}
     (tmp_path / "mine.json").write_text(json.dumps(config))
     own = ("--config", str(tmp_path / "mine.json"), "--file", str(tmp_path / "mine.py"))
     outcome = tradecore(settings, "backtest", *own, "--json")
     assert outcome.code == 0, outcome.err
     assert outcome.json["performance"]["figures"]["exposure"] > 0.8
+    ledger = StrategyLedger(Layout(settings.home).tried_strategies(HOUR))
+    tried = len(ledger.distinct())
+    (tmp_path / "mine.py").write_text(text.replace("Signals(np.ones", "Signals(-np.ones"))
+    rewritten = tradecore(settings, "backtest", *own, "--json")
+    assert rewritten.json["config"] == outcome.json["config"]
+    assert rewritten.json["configuration"] != outcome.json["configuration"]
+    assert len(ledger.distinct()) == tried + 1
+    (tmp_path / "mine.py").write_text(text)
+    assert tradecore(settings, "backtest", *own, "--json").json["configuration"] == outcome.json["configuration"]
+    assert len(ledger.distinct()) == tried + 1
+
+
+def test_mixins_of_the_settings_files_can_be_named_too_and_the_same_file_twice_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from tradecore_pipeline.strategies.exits.no_exit import NoExitMixin\n\n\n"
+        'class Stay(NoExitMixin):\n    """Own."""\n'
+    )
+    configured = Settings.load(home=tmp_path, strategy_files=(path,))
+    assert "Stay" in _mixins(configured, None).sources
+    assert "Stay" in _mixins(configured, [path]).sources
 
 
 def test_refusals_are_one_line_and_leave_nothing(settings: Settings, tmp_path: Path) -> None:
@@ -147,7 +183,7 @@ def test_refusals_are_one_line_and_leave_nothing(settings: Settings, tmp_path: P
 
     def error(*arguments: str, **sections: object) -> str:
         own = tmp_path / "own.json"
-        own.write_text(json.dumps({"name": "own", **sections}))
+        own.write_text(json.dumps({"name": "own"} | sections))
         chosen = arguments if "--variant" in arguments else ("--config", str(own), *arguments)
         outcome = tradecore(settings, "backtest", *chosen)
         assert outcome.code in (1, 2)
@@ -166,7 +202,16 @@ def test_refusals_are_one_line_and_leave_nothing(settings: Settings, tmp_path: P
     assert "`tradecore strategies` lists them" in error(entry_logic={"name": "HMMEntry"})
     assert "is below the least order" in error(backtesting_parameters={"initial_capital": 10.0, "lot_size": 1.0})
     assert "max_lstm_age_days is 7" in error(model_requirements={"max_lstm_age_days": 7})
+    assert "own.json: name: compare is what the page" in error(name="compare")
     assert lake_files(settings.home, "backtests") == before
+
+
+def test_a_run_without_a_trade_says_so(settings: Settings) -> None:
+    outcome = tradecore(
+        settings, "backtest", "--variant", "mixin", "--from", "2025-02-10", "--to", "2025-02-11", "--json"
+    )
+    assert outcome.code == 0, outcome.err
+    assert "nothing was traded: all 48 bars are within the warmup of 100" in outcome.json["notes"]
 
 
 def test_results_that_are_missing_or_of_two_runs_are_not_handed_out(balanced: Outcome, settings: Settings) -> None:

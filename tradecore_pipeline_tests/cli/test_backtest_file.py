@@ -51,6 +51,15 @@ def test_what_cannot_be_used_is_one_line(chain: Chain, bars: pd.DataFrame, tmp_p
     assert "comes before the line above" in error(bars.iloc[::-1])
     assert "has no column volume" in error(bars.drop(columns="volume"))
     assert "the file's bars are 1h long and the strategy's 4h" in error(bars, "--timeframe", "4h")
+    # Said before any model is trained.
+    own = tmp_path / "own.json"
+    own.write_text('{"name": "own", "entry_logic": {"name": "Foo"}}')
+    refused = tradecore(chain.settings, "backtest", "--config", str(own), "--data", str(path))
+    assert (
+        refused.err
+        == "tradecore: own.json: entry_logic.name: there is no 'Foo'; `tradecore strategies` lists them all\n"
+    )
+    assert error(bars, "--tune", "20") == "tradecore: --tune '20' is no number of days: write 60d"
     assert "holds no settlements" in error(bars, "--instrument", str(BTC))
     assert "there is nothing before" in error(
         bars.set_index(bars.index - pd.Timedelta(days=3650)).rename_axis("timestamp")

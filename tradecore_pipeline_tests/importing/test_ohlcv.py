@@ -56,6 +56,8 @@ def changed(at: int, text: str) -> Callable[[list[str]], list[str]]:
         (changed(2, "2025-01-01T02:00:00Z,0,101,99,100,3"), "line 4: open is 0"),
         (changed(2, "2025-01-01T02:00:00Z,100,101,99,100,-1"), "line 4: volume is -1"),
         (changed(2, "2025-01-01T02:00:00Z,100,101,99,120,3"), "line 4: open or close lies outside low to high"),
+        (changed(2, "2025-01-01T02:00:00Z,100,1e308,99,100,3"), "line 4: high is 1e+308, and prices from 1e-08 to"),
+        (changed(2, "2025-01-01T02:00:00Z,100,101,1e-9,100,3"), "line 4: low is 1e-09, and prices from 1e-08 to"),
         (changed(2, "2025-01-01T02:00:00Z,100,101,99,abc,3"), "cannot be read as a CSV"),
         (changed(2, "soon,100,101,99,100,3"), "line 4"),
         (changed(4, "2025-01-01T04:30:00Z,100,101,99,100,3"), "line 6: no 1h bar opens then"),
@@ -80,6 +82,8 @@ def test_missing_columns_and_files_are_named(tmp_path: Path) -> None:
         TradecoreError, match=r"bars.csv has no column close, volume \(it has timestamp, open, high, low"
     ):
         read_ohlcv(written(tmp_path, "timestamp,open,high,low", ["2025-01-01,1,2,1"]), now=NOW)
+    with pytest.raises(TradecoreError, match=r"bars\.csv has two columns volume: remove or rename"):
+        read_ohlcv(written(tmp_path, f"{HEADER},Volume", [f"{row},3" for row in ROWS]), now=NOW)
     with pytest.raises(TradecoreError, match="is no file"):
         read_ohlcv(tmp_path / "nothing.csv", now=NOW)
     (tmp_path / "picture.csv").write_bytes(b"\x89PNG\r\n\xff\xfe")

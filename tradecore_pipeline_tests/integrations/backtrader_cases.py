@@ -72,15 +72,18 @@ def drawn_case(seed: int, count: int) -> tuple[Market, BarArrays, Strategy]:
 
 
 def complete(exit_name: str, params: Mapping[str, Any], *, stop_first: bool) -> StrategyConfig:
-    """The complete strategy's entry with an exit, limits near enough to be reached."""
-    return StrategyConfig.model_validate({
-        "name": "complete",
-        "exit_logic": {"name": exit_name, "params": dict(params)},
-        "entry_criteria": {"prediction_threshold": 0.2, "regime_confidence_threshold": 0.3},
+    """The complete strategy's entry with an exit, limits near enough to be reached where it reads them."""
+    limits = {
         "risk_management": {
             "profit_target": 0.03, "stop_loss": 0.025, "trailing_stop": 0.02, "trailing_activation": 0.01
         },
         "exit_criteria": {"prediction_reversal_threshold": 3.0, "regime_change_confidence": 0.7},
+    }  # fmt: skip
+    return StrategyConfig.model_validate({
+        "name": "complete",
+        "exit_logic": {"name": exit_name, "params": dict(params)},
+        "entry_criteria": {"prediction_threshold": 0.2, "regime_confidence_threshold": 0.3},
+        **(limits if exit_name == "HMMLSTMExitMixin" else {}),
         "backtesting_parameters": {"warmup": 10, "maker_commission": 0.0002, "stop_first": stop_first},
     })  # fmt: skip
 

@@ -56,11 +56,21 @@ EAGER = {
 }
 """What every flip begins with: it trades often, at all three timeframes."""
 
+UNREAD: dict[str, Mapping[str, Any]] = {
+    "RSIBBEntryMixin": {"entry_criteria": {"prediction_threshold": 0.005, "regime_confidence_threshold": 0.6}},
+    "NoExitMixin": {"exit_criteria": {"exit_on_regime_change": True}},
+}
+"""The defaults of what ``EAGER`` sets and other mixins refuse, by mixin."""
+VOLATILITY_TARGET = {
+    "entry_logic": {"name": "VolatilityTargetEntryMixin"},
+    "entry_criteria": {"prediction_threshold": 0.005},
+}
+
 FLIPS: dict[str, tuple[Mapping[str, Any], Any]] = {
-    "entry_logic.name": ({}, "RSIBBEntryMixin"),
-    "entry_logic.params": ({"entry_logic": {"name": "VolatilityTargetEntryMixin"}}, {"direction": "trend"}),
-    "exit_logic.name": ({}, "NoExitMixin"),
-    "exit_logic.params": ({"exit_logic": {"name": "ATRExitMixin"}}, {"sl_multiplier": 3.0}),
+    "entry_logic.name": (UNREAD["RSIBBEntryMixin"], "RSIBBEntryMixin"),
+    "entry_logic.params": (VOLATILITY_TARGET, {"direction": "trend"}),
+    "exit_logic.name": (UNREAD["NoExitMixin"], "NoExitMixin"),
+    "exit_logic.params": ({"exit_logic": {"name": "ATRExitMixin"}, **UNREAD["NoExitMixin"]}, {"sl_multiplier": 3.0}),
     "position_sizing.base_position_size": ({}, 0.8),
     "position_sizing.min_position_size": ({}, 0.2),
     "position_sizing.max_position_size": ({"position_sizing": {"use_volatility_adjustment": True}}, 0.6),
@@ -103,7 +113,7 @@ FLIPS: dict[str, tuple[Mapping[str, Any], Any]] = {
     "regime_specific_rules.regime_0.allow_short": ({}, False),
     "regime_specific_rules.regime_0.position_multiplier": ({}, 0.5),
     "regime_specific_rules.regime_0.exit_speed": ({}, "fast"),
-    "portfolio_management.rebalance_frequency": ({"entry_logic": {"name": "VolatilityTargetEntryMixin"}}, 3),
+    "portfolio_management.rebalance_frequency": (VOLATILITY_TARGET, 3),
     f"symbol_specific_rules.{PERPETUAL}.weight": ({}, 0.5),
     f"symbol_specific_rules.{PERPETUAL}.volatility_multiplier": ({}, 2.0),
     f"symbol_specific_rules.{PERPETUAL}.liquidity_requirement": ({}, 4e5),
@@ -132,7 +142,7 @@ FLIPS: dict[str, tuple[Mapping[str, Any], Any]] = {
     "backtesting_parameters.lot_size": ({}, 0.5),
     "backtesting_parameters.minimum_notional": ({}, 20_000.0),
     "backtesting_parameters.stop_first": ({"risk_management": {"profit_target": 0.001, "stop_loss": 0.001}}, False),
-    "backtesting_parameters.rebalance_band": ({"entry_logic": {"name": "VolatilityTargetEntryMixin"}}, 0.3),
+    "backtesting_parameters.rebalance_band": (VOLATILITY_TARGET, 0.3),
 }
 """By key: what else is set, and the other value."""
 

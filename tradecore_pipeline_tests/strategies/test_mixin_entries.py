@@ -1,10 +1,13 @@
 """The indicator entry against cases by hand."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from tradecore_pipeline.strategies.entries.rsi_bb import RSIBBEntryMixin
-from tradecore_pipeline.strategies.schema import EntryCriteria, RegimeRule
+from tradecore_pipeline.strategies.entries.volatility_target import VolatilityTargetEntryMixin
+from tradecore_pipeline.strategies.schema import EntryCriteria, RegimeRule, RegimeTimeframeRule
 from tradecore_pipeline_tests.strategies.mixin_cases import CONFIG, closes, market_of, random_market, strength_index
 
 
@@ -67,3 +70,24 @@ def test_it_needs_no_model() -> None:
         forecast=np.full(500, np.nan), volatility=np.full(500, np.nan),
     )  # fmt: skip
     assert (RSIBBEntryMixin().signals(nothing, CONFIG).side == RSIBBEntryMixin().signals(market, CONFIG).side).all()
+
+
+def test_volatility_targeting_heeds_what_the_configuration_forbids_and_how_certain_the_regime_is() -> None:
+    market, mixin = random_market(6, 500), VolatilityTargetEntryMixin(direction="trend")
+    anything = CONFIG.model_copy(update={"entry_criteria": EntryCriteria(regime_confidence_threshold=0.0)})
+    free = mixin.signals(market, anything).side
+    assert {-1, 0, 1} <= set(free)
+
+    def forbidding(**sections: Any) -> list[int]:
+        return mixin.signals(market, anything.model_copy(update=sections)).side.tolist()
+
+    calm = {"regime_1": RegimeRule(allow_short=False)}
+    assert forbidding(regime_specific_rules=calm) == np.where((market.held == 1) & (free < 0), 0, free).tolist()
+    bears = {"all_bearish": RegimeTimeframeRule(allow_long=False)}
+    assert forbidding(regime_timeframe_rules=bears) == np.where((market.direction < 0) & (free > 0), 0, free).tolist()
+    sure = EntryCriteria(regime_confidence_threshold=0.5)
+    assert forbidding(entry_criteria=sure) == np.where(market.confidence >= 0.5, free, 0).tolist()
+    assert not any(forbidding(entry_criteria=EntryCriteria(regime_confidence_threshold=0.0, min_volume_ratio=1.5)))
+    aligned = EntryCriteria(regime_confidence_threshold=0.0, require_trend_alignment=True)
+    long = VolatilityTargetEntryMixin().signals(market, CONFIG.model_copy(update={"entry_criteria": aligned})).side
+    assert long.tolist() == np.where(market.known & (market.trend > 0), 1, 0).tolist()

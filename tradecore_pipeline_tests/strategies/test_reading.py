@@ -109,6 +109,13 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "long.json").write_text(" " * 1_000_001)
     with pytest.raises(UsageError, match="a few kilobytes"):
         read_config(tmp_path / "long.json")
+    with pytest.raises(UsageError, match="a few kilobytes"):
+        read_config(Path("/dev/zero"))
+
+
+def test_a_file_may_begin_as_windows_editors_save_it(tmp_path: Path) -> None:
+    (tmp_path / "own.json").write_text('{"name": "own"}', encoding="utf-8-sig")
+    assert read_config(tmp_path / "own.json").name == "own"
 
 
 def test_variants_are_found_by_name() -> None:

@@ -63,6 +63,7 @@ def series(seed: int, timeframe: Timeframe, count: int, *, gaps: float = 0.0, ho
         forecast=np.where(absent, np.nan, forecast),
         volatility=np.where(absent, np.nan, volatility),
         funding_rate=np.where(rows < 8, np.nan, 1e-4),
+        equal_scales=(rows // 60) % 7 == 6,
     )
     return chosen(market, np.flatnonzero(random.random(count) >= gaps))
 
@@ -108,7 +109,7 @@ def chosen(market: Market, rows: np.ndarray) -> Market:
     """Some of the bars."""
     arrays = ("held", "regime", "direction_significant", "trend", "forecast", "volatility", "funding_rate")
     picked = {name: getattr(market, name)[rows] for name in (*arrays, "probabilities")}
-    return replace(market, bars=market.bars.iloc[rows], **picked)
+    return replace(market, bars=market.bars.iloc[rows], **picked, equal_scales=market.equal_states[rows])
 
 
 def changed(config: StrategyConfig, **sections: Mapping[str, Any]) -> StrategyConfig:

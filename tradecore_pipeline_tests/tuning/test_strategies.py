@@ -12,7 +12,7 @@ from tradecore_pipeline.domain.errors import NotEnoughHistoryError, UsageError
 from tradecore_pipeline.strategies.market import Market
 from tradecore_pipeline.strategies.reading import variant
 from tradecore_pipeline.strategies.registry import Registry
-from tradecore_pipeline.tuning.strategies import Rolling, TuningPlan, best_values, knobs_of, with_values
+from tradecore_pipeline.tuning.strategies import Rolling, TuningPlan, best_values, choices_of, knobs_of, with_values
 from tradecore_pipeline_tests.strategies.worlds import HOUR, series
 
 PLAN = TuningPlan(bars=480, trials=12, seed=3, threads=1)
@@ -90,6 +90,15 @@ def test_the_best_trial_is_taken_and_the_own_values_are_the_first() -> None:
     assert best == max(worth(values) for values in tried)
     assert all(knob.low <= values[knob.name] <= knob.high for values in tried for knob in knobs)
     assert found["risk_management.stop_loss"] == pytest.approx(0.03, abs=0.01)
+
+
+def test_every_months_choice_is_one_of_the_same_ones_which_can_be_listed() -> None:
+    _, choices = rolling(own()).run(done=nothing)
+    listed = choices_of(variant("simple"), PLAN)
+    assert len(listed) == PLAN.trials == len({tuple(values.values()) for values in listed})
+    chosen = [choice.chosen for choice in choices if choice.chosen]
+    assert len(chosen) > 1
+    assert all(values in listed for values in chosen)
 
 
 def test_a_strategy_without_anything_to_tune_and_a_span_too_short_say_so() -> None:

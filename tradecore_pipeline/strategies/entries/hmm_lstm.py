@@ -1,10 +1,14 @@
 """The entry by regimes and forecast, and its configuration's criteria, which the exit of the same name reads, too."""
 
+from collections.abc import Set as AbstractSet
+from typing import ClassVar
+
 import numpy as np
 
 from tradecore_pipeline.strategies import rules, timeframes
-from tradecore_pipeline.strategies.contracts import Signals
+from tradecore_pipeline.strategies.contracts import Sides, Signals
 from tradecore_pipeline.strategies.market import Flags, Floats, Market
+from tradecore_pipeline.strategies.permission import PERMISSION_KEYS, least_confidence, permitted
 from tradecore_pipeline.strategies.schema import Section, StrategyConfig
 
 
@@ -16,6 +20,8 @@ class HMMLSTMEntryMixin(Section):
     far the confidence is from its threshold to certainty, and of how much of the forecast lies beyond its own.
     """
 
+    reads: ClassVar[AbstractSet[str]] = frozenset({"entry_criteria", *PERMISSION_KEYS})
+
     @property
     def warm_up_bars(self) -> int:
         """The bars that volumes are averaged over."""
@@ -24,12 +30,13 @@ class HMMLSTMEntryMixin(Section):
     def signals(self, market: Market, config: StrategyConfig) -> Signals:
         """Signals of every bar, each from rows up to it alone."""
         prediction = predictions(market, config)
-        least, certain = _thresholds(market, config)
-        side = np.where(market.known & (np.abs(prediction) >= least) & (prediction != 0), np.sign(prediction), 0)
+        criteria = config.entry_criteria
+        least = rules.by_name(criteria.prediction_thresholds, market, criteria.prediction_threshold)
+        certain = least_confidence(market, config)
+        wished = market.known & (np.abs(prediction) >= least) & (prediction != 0)
+        side = np.where(wished, np.sign(prediction), 0).astype(np.int8)
         confidence = market.confidence
-        side = np.where((confidence >= certain) & _permitted(market, config, side.astype(np.int64)), side, 0).astype(
-            np.int8
-        )
+        side = np.where((confidence >= certain) & _consented(market, config, side), side, 0).astype(np.int8)
         sure = np.clip((confidence - certain) / max(1 - certain, 1e-12), 0, 1)
         beyond = 1 - least / np.maximum(np.abs(np.nan_to_num(prediction)), max(least, 1e-300))
         return Signals(side, np.where(side == 0, 0.0, (sure + beyond) / 2))
@@ -42,29 +49,15 @@ def predictions(market: Market, config: StrategyConfig) -> Floats:
     return market.forecast / np.where(market.known, market.volatility, np.nan)
 
 
-def _thresholds(market: Market, config: StrategyConfig) -> tuple[float, float]:
-    criteria = config.entry_criteria
-    return (
-        rules.by_name(criteria.prediction_thresholds, market, criteria.prediction_threshold),
-        rules.by_name(criteria.regime_confidence_thresholds, market, criteria.regime_confidence_threshold),
-    )
-
-
-def _permitted(market: Market, config: StrategyConfig, side: np.ndarray) -> Flags:
-    criteria = config.entry_criteria
-    long, short = rules.allowed(market, config)
-    long_together, short_together, _ = timeframes.regime_limits(market, config)
-    fine = np.where(side > 0, long & long_together, short & short_together)
-    fine &= rules.liquid(market, config) & timeframes.agreed(market, config, side)
-    if criteria.require_trend_alignment:
-        fine &= market.trend == side
-    if criteria.require_direction_significant:
-        fine &= market.direction_significant
-    if criteria.min_prediction_consensus > 0:
-        together = timeframes.share_in_direction(market, config, side, own=True)
-        fine &= timeframes.reached(together, criteria.min_prediction_consensus)
+def _consented(market: Market, config: StrategyConfig, side: Sides) -> Flags:
+    """Bars on which enough of the timeframes' and of the ensemble's forecasts have the entry's sign."""
+    least = config.entry_criteria.min_prediction_consensus
+    fine = permitted(market, config, side)
+    if least > 0:
+        together = timeframes.share_in_direction(market, config, side.astype(np.int64), own=True)
+        fine &= timeframes.reached(together, least)
         if market.consensus is not None:
-            fine &= timeframes.reached(market.consensus, criteria.min_prediction_consensus)
+            fine &= timeframes.reached(market.consensus, least)
     return fine
 
 

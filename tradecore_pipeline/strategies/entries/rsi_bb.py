@@ -1,14 +1,16 @@
 """A plain indicator entry to compare models with: relative strength index and Bollinger bands."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Set as AbstractSet
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from tradecore_pipeline.strategies import rules, timeframes
-from tradecore_pipeline.strategies.contracts import Sides, Signals
+from tradecore_pipeline.strategies import rules
+from tradecore_pipeline.strategies.contracts import Signals
 from tradecore_pipeline.strategies.indicators import WILDER_BARS, Period, bollinger, rsi
 from tradecore_pipeline.strategies.market import Flags, Market
+from tradecore_pipeline.strategies.permission import PERMISSION_KEYS, permitted
 from tradecore_pipeline.strategies.schema import Positive, Section, StrategyConfig
 
 Level = Annotated[float, Field(ge=0, le=100)]
@@ -20,10 +22,13 @@ class RSIBBEntryMixin(Section):
     """Long at a close below the lower band with an index under ``oversold``, short at one above with ``overbought``.
 
     It reads no model. Of the configuration it heeds what needs no forecast: regime rules, the timeframes' agreement,
-    volumes and ``require_trend_alignment``. The strength grows from 0 at level and band to 1: the mean of how far the
+    volumes, ``require_trend_alignment`` and
+    ``require_direction_significant``. The strength grows from 0 at level and band to 1: the mean of how far the
     index is from its level to its end, and of how many band widths the close lies outside. With ``combine`` "or" one
     of both is enough. Where prices stand still there is no signal.
     """
+
+    reads: ClassVar[AbstractSet[str]] = PERMISSION_KEYS
 
     rsi_period: Period = 14
     """Bars of Wilder's relative strength index."""
@@ -60,7 +65,7 @@ class RSIBBEntryMixin(Section):
         long &= self.direction != "short_only"
         short &= self.direction != "long_only"
         side = np.where(long == short, 0, np.where(long, 1, -1)).astype(np.int8)
-        side = np.where(_permitted(market, config, side), side, 0).astype(np.int8)
+        side = np.where(permitted(market, config, side), side, 0).astype(np.int8)
         under, over = self.oversold - index, index - self.overbought
         deep = np.where(side > 0, under / max(self.oversold, 1.0), over / max(100 - self.overbought, 1.0))
         outside = np.abs(close - mean) / half - 1
@@ -71,12 +76,3 @@ class RSIBBEntryMixin(Section):
 def overdone(by_index: Flags, by_bands: Flags, combine: Both) -> Flags:
     """Bars at which both say so, or one does; comparisons with NaN say no."""
     return by_index & by_bands if combine == "and" else by_index | by_bands
-
-
-def _permitted(market: Market, config: StrategyConfig, side: Sides) -> Flags:
-    whole = side.astype(np.int64)
-    long, short = rules.allowed(market, config)
-    long_together, short_together, _ = timeframes.regime_limits(market, config)
-    fine = np.where(whole > 0, long & long_together, short & short_together)
-    fine &= rules.liquid(market, config) & timeframes.agreed(market, config, whole)
-    return fine & (market.trend == whole) if config.entry_criteria.require_trend_alignment else fine

@@ -1,7 +1,8 @@
 """Exits in units of the average true range: what a bar usually moves decides how far a stop is away."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from pydantic import model_validator
@@ -11,6 +12,7 @@ from tradecore_pipeline.strategies.exits.limits import limit_scale, refused
 from tradecore_pipeline.strategies.indicators import WILDER_BARS, Period, lowest, relative_atr
 from tradecore_pipeline.strategies.market import Market
 from tradecore_pipeline.strategies.schema import Positive, Section, StrategyConfig
+from tradecore_pipeline.strategies.unread import LIMIT_SCALE_KEYS
 
 
 class ATRExitMixin(Section):
@@ -18,6 +20,8 @@ class ATRExitMixin(Section):
 
     Both are those of the bar that decides the entry. Before there is a range nothing is opened.
     """
+
+    reads: ClassVar[AbstractSet[str]] = LIMIT_SCALE_KEYS
 
     atr_period: Period = 14
     """Bars of Wilder's average true range."""
@@ -44,6 +48,8 @@ class SimpleATRExitMixin(Section):
 
     Both are those of the bar that decides the entry. Before there is a range nothing is opened.
     """
+
+    reads: ClassVar[AbstractSet[str]] = LIMIT_SCALE_KEYS
 
     atr_period: Period = 14
     """Bars of Wilder's average true range."""
@@ -79,6 +85,8 @@ class AdvancedATRExitMixin(Section):
     ``k_run`` ranges behind the best price. All distances are those of the bar that decides the entry; before there is
     a range nothing is opened.
     """
+
+    reads: ClassVar[AbstractSet[str]] = LIMIT_SCALE_KEYS
 
     k_init: Positive = 2.5
     """Furthest distance of the first stop in average true ranges."""

@@ -1,6 +1,8 @@
 """The complete strategy's exits: target, stop, trailing stop, regime change, reversal, low confidence, age."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from tradecore_pipeline.strategies.entries.hmm_lstm import reversed_forecast
 from tradecore_pipeline.strategies.market import NO_STATE, Flags, Market
 from tradecore_pipeline.strategies.reasons import Reason
 from tradecore_pipeline.strategies.schema import Section, StrategyConfig
+from tradecore_pipeline.strategies.unread import LIMIT_SCALE_KEYS
 
 CONFIRMED_WITHIN_BARS = 24
 """A change of regime whose confidence comes later than this closes nothing any more."""
@@ -22,6 +25,13 @@ class HMMLSTMExitMixin(Section):
     (nobody knows anything about the next bar then). Target, stop and trailing stop have been looked for inside the bar
     before that; the longest holding comes last.
     """
+
+    reads: ClassVar[AbstractSet[str]] = frozenset({
+        "risk_management",
+        "exit_criteria",
+        "entry_criteria.prediction_unit",
+        *LIMIT_SCALE_KEYS,
+    })  # fmt: skip
 
     @property
     def warm_up_bars(self) -> int:

@@ -1,7 +1,8 @@
 """Leaving when a fast mean crosses a slow one."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import model_validator
 
@@ -18,6 +19,8 @@ class MACrossoverExitMixin(Section):
 
     The crossing closes, not the state: a position that is opened while the means stand against it waits for the next.
     """
+
+    reads: ClassVar[AbstractSet[str]] = frozenset()
 
     fast_period: Period = 10
     """Bars of the fast mean; fewer than ``slow_period``."""

@@ -1,7 +1,8 @@
 """Leaving in parts: targets in units of one range, a stop in those of longer bars, breakeven between them."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -11,6 +12,7 @@ from tradecore_pipeline.strategies.exits.limits import limit_scale, refused
 from tradecore_pipeline.strategies.indicators import WILDER_BARS, Period, long_bar_atr, relative_atr
 from tradecore_pipeline.strategies.market import Market
 from tradecore_pipeline.strategies.schema import Positive, Section, StrategyConfig
+from tradecore_pipeline.strategies.unread import LIMIT_SCALE_KEYS
 
 Part = Annotated[float, Field(gt=0, le=1)]
 _MOST_PARTS = 4
@@ -23,6 +25,8 @@ class MultiLevelATRExitMixin(Section):
     The wide stop counts in ranges of longer bars (``htf``), all else in ranges of the strategy's own (``ltf``). All
     distances are those of the bar that decides the entry; before there are both ranges nothing is opened.
     """
+
+    reads: ClassVar[AbstractSet[str]] = LIMIT_SCALE_KEYS
 
     htf_compression: Annotated[int, Field(ge=1, le=288)] = 4
     """Bars of the strategy that make one longer bar; 1 for none."""

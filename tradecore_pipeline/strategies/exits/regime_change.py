@@ -1,7 +1,8 @@
 """Leaving when the regime changes."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -19,6 +20,8 @@ class RegimeChangeExitMixin(Section):
     closed: nobody knows its regime. States are known to differ in volatility; that Bear and Bull differ in what comes
     next is not shown on real data, so that ``against`` rests on a name.
     """
+
+    reads: ClassVar[AbstractSet[str]] = frozenset()
 
     confidence: Share = 0.6
     """Least filtered probability of the new state."""

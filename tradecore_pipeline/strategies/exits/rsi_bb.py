@@ -1,7 +1,8 @@
 """Leaving when the move is overdone by the relative strength index and the Bollinger bands."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import model_validator
 
@@ -19,6 +20,8 @@ class RSIBBExitMixin(Section):
 
     With ``combine`` "or" one of both is enough. Where prices stand still there is neither.
     """
+
+    reads: ClassVar[AbstractSet[str]] = frozenset()
 
     rsi_period: Period = 14
     """Bars of Wilder's relative strength index."""

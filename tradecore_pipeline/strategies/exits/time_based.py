@@ -1,8 +1,9 @@
 """A longest holding."""
 
 import math
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from pydantic import model_validator
@@ -19,6 +20,8 @@ class TimeBasedExitMixin(Section):
     It is closed at the open of the bar that lies so many after the one it was opened in. Minutes are rounded up to
     whole bars. ``exit_speed`` of the regime it was opened in multiplies both.
     """
+
+    reads: ClassVar[AbstractSet[str]] = frozenset({"regime_specific_rules.exit_speed"})
 
     max_bars: Bars | None = 20
     """Most bars, null for no limit."""

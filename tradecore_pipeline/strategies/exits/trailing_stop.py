@@ -1,7 +1,8 @@
 """A stop that follows the best price."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -11,6 +12,7 @@ from tradecore_pipeline.strategies.exits.limits import limit_scale, refused
 from tradecore_pipeline.strategies.indicators import WILDER_BARS, Period, relative_atr
 from tradecore_pipeline.strategies.market import Market
 from tradecore_pipeline.strategies.schema import Move, Positive, Section, StrategyConfig
+from tradecore_pipeline.strategies.unread import LIMIT_SCALE_KEYS
 
 
 class TrailingStopExitMixin(Section):
@@ -20,6 +22,8 @@ class TrailingStopExitMixin(Section):
     at all before the gain is reached. The distance is that of the bar that decides the entry; with ``use_atr`` nothing
     is opened before there is a range.
     """
+
+    reads: ClassVar[AbstractSet[str]] = LIMIT_SCALE_KEYS
 
     trail_pct: Move = 0.02
     """How far it trails, as a fraction of the best price; .02 is 2%."""
