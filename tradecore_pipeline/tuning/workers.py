@@ -24,7 +24,7 @@ def workers(processes: int) -> Generator[ProcessPoolExecutor]:
     finally:
         if not finished:
             for worker in set(multiprocessing.active_children()) - others:
-                worker.terminate()
+                worker.kill()  # a SIGTERM that this process was started to ignore would be ignored there, too
         pool.shutdown(wait=True, cancel_futures=True)
 
 

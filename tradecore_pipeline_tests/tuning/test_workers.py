@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +24,17 @@ def test_what_is_being_fitted_is_not_waited_for_where_the_block_is_left_early() 
         _leave_early()
     assert time.monotonic() - began < LONG / 2
     assert multiprocessing.active_children() == []
+
+
+def test_they_end_early_where_sigterm_is_ignored() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        began = time.monotonic()
+        with pytest.raises(RuntimeError, match="enough"):
+            _leave_early()
+        assert time.monotonic() - began < LONG / 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_workers_end_with_the_process_that_started_them() -> None:
