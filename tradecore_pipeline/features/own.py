@@ -5,21 +5,18 @@ The file is the user's own code and may do whatever he may: it is run only becau
 
 import hashlib
 import json
-import sys
-from asyncio import CancelledError
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tradecore_pipeline.domain.errors import UsageError
+from tradecore_pipeline.domain.own_code import FAILURES, read_source, run_source, told
 from tradecore_pipeline.domain.tables import BARS, FUNDING_RATES, OPEN_INTEREST
 from tradecore_pipeline.domain.time import Timeframe
 from tradecore_pipeline.features.bars import milliseconds, moments_index
@@ -39,8 +36,7 @@ _TUNED = {name for indicator in INDICATORS for name in indicator.columns}
 _KEYS = {"instrument", "timeframe", "definition"}
 _OURS = {*FEATURE_NAMES, *TECHNICAL_NAMES, *_TUNED, *(column.name for column in BARS.columns), *_KEYS}
 _DIGEST_LETTERS = 16
-FAILURES = (Exception, SystemExit, GeneratorExit, CancelledError)
-"""What a user's code may raise that is its own mistake; a Ctrl-C, and Dagster's word for it, are none."""
+_HELD = "features"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +140,7 @@ def load_features(paths: Sequence[Path], *, taken: Collection[str]) -> OwnFeatur
     origins: dict[str, Path] = {}
     found: list[Feature] = []
     nullable: set[str] = set()
-    sources = [_source(path) for path in paths]
+    sources = [read_source(path, holds=_HELD) for path in paths]
     for path, source in zip(paths, sources, strict=True):
         for name, own in _marked(path, source).items():
             _check(path, name, own)
@@ -165,7 +161,7 @@ def source_digest(paths: Sequence[Path]) -> str:
     Raises:
         UsageError: a file cannot be read.
     """
-    return _digest([_source(path) for path in paths])
+    return _digest([read_source(path, holds=_HELD) for path in paths])
 
 
 def _digest(parts: Sequence[bytes]) -> str:
@@ -199,40 +195,13 @@ def compute_own(
     return pd.DataFrame(columns, index=bars.index)
 
 
-def _source(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}): name a Python file with features in it") from error
-
-
 def _marked(path: Path, source: bytes) -> dict[str, OwnFeature]:
-    """The file's features by name; nothing of it is kept anywhere, so that a changed file is read anew."""
-    try:
-        text = source.decode("utf-8-sig")  # some editors on Windows begin a file with a mark of its encoding
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} cannot be read (it is no text in UTF-8): name a Python file with features") from error
-    module = ModuleType(f"own_features_in_{path.stem}")
-    module.__file__ = str(path)
-    try:
-        with importable(module):
-            exec(compile(text, str(path), "exec"), module.__dict__)  # noqa: S102 (the user's own code, which he named)
-    except FAILURES as error:
-        raise UsageError(f"{path} cannot be run: {_told(error, path)}") from error
+    """The file's features by name."""
+    module = run_source(path, source, holds=_HELD)
     own = {name: value for name, value in vars(module).items() if isinstance(value, OwnFeature)}
     if not own:
         raise UsageError(f"{path} has no features: mark a function with @feature(...), as docs/lookahead.md shows")
     return own
-
-
-@contextmanager
-def importable(module: ModuleType) -> Generator[None]:
-    """Let what runs in the module's body find the module by its name, as dataclasses do."""
-    sys.modules[module.__name__] = module
-    try:
-        yield
-    finally:
-        del sys.modules[module.__name__]
 
 
 def _check(path: Path, name: str, own: OwnFeature) -> None:
@@ -270,7 +239,7 @@ def _values(where: str, path: Path, own: OwnFeature, sources: Sources) -> Floats
     try:
         result = own.compute(given)
     except FAILURES as error:
-        raise UsageError(f"{where} failed on {len(bars)} bars: {_told(error, path)}") from error
+        raise UsageError(f"{where} failed on {len(bars)} bars: {told(error, path)}") from error
     if isinstance(result, pd.Series):
         if not result.index.equals(bars.index):
             raise UsageError(f"{where} returned a Series on another index: return one value per bar, on bars.index")
@@ -297,15 +266,3 @@ def _as_floats(where: str, result: Any, rows: int) -> Floats:
     if (infinite := np.flatnonzero(np.isinf(values))).size:
         raise UsageError(f"{where} is infinite in row {infinite[0]} of {rows}: return NaN where there is no value")
     return values
-
-
-def _told(error: BaseException, path: Path) -> str:
-    """The error in one line, with the line of the user's file where there is one."""
-    line = error.lineno if isinstance(error, SyntaxError) else None
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    words = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split()) or "no message"
-    return f"{type(error).__name__} ({words})" + ("" if line is None else f" in line {line}")

@@ -4,14 +4,21 @@ The file is the user's own code and may do whatever he may: it is run only becau
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+from pydantic import create_model
+
 from tradecore_pipeline.domain.errors import UsageError
-from tradecore_pipeline.features.own import FAILURES, importable
+from tradecore_pipeline.domain.own_code import FAILURES, read_source, run_source, told
+from tradecore_pipeline.strategies.answers import checked_exits, checked_signals
+from tradecore_pipeline.strategies.contracts import Exits, Sides, Signals
+from tradecore_pipeline.strategies.market import Market
 from tradecore_pipeline.strategies.registry import Registry
-from tradecore_pipeline.strategies.schema import Section
+from tradecore_pipeline.strategies.schema import Section, StrategyConfig
+
+_HELD = "mixins"
 
 
 def load_mixins(paths: Sequence[Path], registry: Registry) -> Registry:
@@ -35,23 +42,13 @@ def load_mixins(paths: Sequence[Path], registry: Registry) -> Registry:
             _check(path, name, cls)
             if name in entries or name in exits:
                 raise UsageError(f"{path}: there is already a mixin {name}: choose another name")
-            (entries if hasattr(cls, "signals") else exits)[name] = cls
+            (entries if hasattr(cls, "signals") else exits)[name] = _guarded(path, name, cls)
     return Registry(entries, exits)
 
 
 def _classes(path: Path) -> dict[str, Any]:
-    """The file's mixins by name; nothing of it is kept anywhere, so that a changed file is read anew."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read ({_told(error, path)}): name a Python file with mixins") from None
-    module = ModuleType(f"own_mixins_in_{path.stem}")
-    module.__file__ = str(path)
-    try:
-        with importable(module):
-            exec(compile(text, str(path), "exec"), module.__dict__)  # noqa: S102 (the user's own code, which he named)
-    except FAILURES as error:
-        raise UsageError(f"{path} cannot be run: {_told(error, path)}") from error
+    """The file's mixins by name."""
+    module = run_source(path, read_source(path, holds=_HELD), holds=_HELD)
     return {
         name: value
         for name, value in vars(module).items()
@@ -60,6 +57,32 @@ def _classes(path: Path) -> dict[str, Any]:
         and not name.startswith("_")
         and (hasattr(value, "signals") or hasattr(value, "exits"))
     }
+
+
+def _guarded(path: Path, name: str, cls: Any) -> Any:
+    """The mixin, asked on a copy of the market; what it raises or returns wrongly ends in one line."""
+    where = f"{path}: {name}"
+
+    def signals(self: Any, market: Market, config: StrategyConfig) -> Signals:
+        return checked_signals(where, _asked(where, path, cls.signals, self, deepcopy(market), config), len(market))
+
+    def exits(self: Any, market: Market, config: StrategyConfig, side: Sides) -> Exits:
+        answer = _asked(where, path, cls.exits, self, deepcopy(market), config, side.copy())
+        return checked_exits(where, answer, len(market))
+
+    guarded: Any = create_model(name, __base__=cls, __doc__=cls.__doc__, __module__=cls.__module__)
+    if hasattr(cls, "signals"):
+        guarded.signals = signals
+    else:
+        guarded.exits = exits
+    return guarded
+
+
+def _asked(where: str, path: Path, method: Any, *given: Any) -> Any:
+    try:
+        return method(*given)
+    except FAILURES as error:
+        raise UsageError(f"{where} failed: {told(error, path)}") from error
 
 
 def _check(path: Path, name: str, cls: Any) -> None:
@@ -73,16 +96,3 @@ def _check(path: Path, name: str, cls: Any) -> None:
     lacking = [key for key, field in cls.model_fields.items() if field.is_required()]
     if lacking:
         raise UsageError(f"{where}: {lacking[0]} has no default: every parameter needs one")
-
-
-def _told(error: BaseException, path: Path) -> str:
-    """The error in one line, with the line of the user's file where there is one."""
-    line = error.lineno if isinstance(error, SyntaxError) else None
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    text = error.msg if isinstance(error, SyntaxError) else getattr(error, "strerror", None) or error
-    words = " ".join(str(text).split()) or "no message"
-    return f"{type(error).__name__} ({words})" + ("" if line is None else f" in line {line}")

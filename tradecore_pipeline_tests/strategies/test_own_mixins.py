@@ -100,3 +100,59 @@ def test_a_file_that_gives_up_while_it_runs_is_one_line(tmp_path: Path) -> None:
 def test_a_file_may_hold_dataclasses_of_its_own(tmp_path: Path) -> None:
     text = "import dataclasses\n" + HEAD + "@dataclasses.dataclass\nclass Own:\n    x: 'int'\n" + EXIT.format("Section")
     assert "Mine" in load_mixins([written(tmp_path, text)], Registry()).exits
+
+
+ASKED = """class Asked(Section):
+    @property
+    def warm_up_bars(self):
+        return 0
+    def {}(self, market, config{}):
+        {}
+"""
+NEEDED = (
+    HEAD
+    + "import dataclasses\nimport numpy as np\nfrom tradecore_pipeline.strategies.contracts import Exits, Signals\n"
+    + "def signals_of(side, strength):\n    return Signals(np.array(side), np.array(strength))\n"
+)
+
+
+def planned(folder: Path, kind: str, body: str) -> None:
+    text = NEEDED + ASKED.format("signals" if kind == "entry" else "exits", "" if kind == "entry" else ", side", body)
+    registry = load_mixins([written(folder, text)], Registry())
+    config = CONFIG.model_copy(update={f"{kind}_logic": Logic(name="Asked")})
+    Strategy.of(config, registry).plan(random_market(3, 50))
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "words"),
+    [
+        ("entry", "raise ValueError('no such luck')", r"failed: ValueError \(no such luck\) in line \d+"),
+        ("entry", "raise SystemExit(3)", r"failed: SystemExit \(3\)"),
+        ("entry", "return None", "returned None: return Signals"),
+        ("entry", "return signals_of([1] * 3, [1.0] * 3)", "returned 3 as side: return 50"),
+        ("entry", "return Signals([1] * 50, np.ones(50))", "returned a list as side: return a numpy array"),
+        ("entry", "return signals_of([7] * 50, [1.0] * 50)", "a side in row 0 of 50 that cannot be: it is 1, 0 or -1"),
+        ("entry", "return signals_of([0] * 9 + [1] * 41, [np.nan] * 50)", "a strength in row 9 of 50"),
+        ("entry", "return Signals(np.ones(50), np.ones(50), size=np.full(50, -1.0))", "a size in row 0"),
+        ("exit", "return 5", "returned a int: return Exits"),
+        ("exit", "return Exits.none(7)", "returned 7 as stop: return 50"),
+        ("exit", "return dataclasses.replace(Exits.none(50), stop=np.zeros(50))", "a stop in row 0 of 50"),
+        ("exit", "return dataclasses.replace(Exits.none(50), exit_long=np.full(50, 2))", "a Reason from REGIME_CHANGE"),
+        ("exit", "return dataclasses.replace(Exits.none(50), breakeven_offset=np.full(50, np.nan))", "is a number"),
+    ],
+)
+def test_what_a_mixin_does_wrong_is_one_line(tmp_path: Path, kind: str, body: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words) as error:
+        planned(tmp_path, kind, body)
+    assert "\n" not in str(error.value)
+    assert "mine.py: Asked" in str(error.value)
+
+
+def test_a_mixin_cannot_change_what_others_read(tmp_path: Path) -> None:
+    body = "market.bars['close'] = 1.0; market.held[:] = 0; return signals_of([0] * 50, [0.0] * 50)"
+    text = NEEDED + ASKED.format("signals", "", body)
+    registry = load_mixins([written(tmp_path, text)], Registry())
+    market, same = random_market(3, 50), random_market(3, 50)
+    Strategy.of(CONFIG.model_copy(update={"entry_logic": Logic(name="Asked")}), registry).plan(market)
+    assert market.bars.equals(same.bars)
+    assert np.array_equal(market.held, same.held)
