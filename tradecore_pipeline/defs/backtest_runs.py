@@ -13,7 +13,7 @@ from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.market_data import REAL_MARKET
 from tradecore_pipeline.serving.backtest_choices import tried_choices
 from tradecore_pipeline.serving.backtest_home import backtest_home
-from tradecore_pipeline.serving.backtest_report import backtest_report, write_backtest_report
+from tradecore_pipeline.serving.backtest_report import write_backtest_report
 from tradecore_pipeline.serving.backtest_results import place_of, store_backtest
 from tradecore_pipeline.serving.backtest_run import Reported
 from tradecore_pipeline.serving.backtest_sheet import tear_sheet
@@ -134,8 +134,8 @@ def write_report(adapters: Adapters, done: Done) -> Path:
     return write_backtest_report(done.told, market=str(done.document["market"]), path=path)
 
 
-def log_run(adapters: Adapters, done: Done, *, run_id: str) -> str:
-    """Record the run in MLflow, with its page and its configuration; the id."""
+def log_run(adapters: Adapters, done: Done, *, page: Path, run_id: str) -> str:
+    """Record the run in MLflow, with the ``page`` of it that was written and its configuration; the id."""
     config, figures, trades = done.told.config, done.told.performance.figures, done.told.performance.trades
     judged = done.told.performance.significance
     metrics = {name: float(getattr(figures, name)) for name in _METRICS} | {"closed_trades": float(trades.closed)}
@@ -157,9 +157,9 @@ def log_run(adapters: Adapters, done: Done, *, run_id: str) -> str:
             "configuration": done.document["configuration"],
         },
         metrics={name: value for name, value in metrics.items() if value == value},  # noqa: PLR0124 (NaN differs)
-        tags={"dagster_run_id": run_id, "mlflow.note.content": config.description},
+        tags={"dagster_run_id": run_id, "mlflow.note.content": f"{config.description} {adapters.dagster_link(run_id)}"},
         figures={
-            "report.html": backtest_report(done.told, market=str(done.document["market"])).encode(),
+            "report.html": page.read_bytes(),
             "tear_sheet.png": tear_sheet(done.told, market=str(done.document["market"])),
             "config.json": json.dumps(config.model_dump(mode="json"), indent=1).encode(),
             "result.json": json.dumps(done.document, indent=1).encode(),

@@ -129,7 +129,8 @@ def run_strategy(
 
     desk = BacktestDesk(adapters, own_mixins(()), market=market_of(adapters), tried=None, notes=())
     done = desk.keep(desk.attempt(config, instruments, first=None, last=None, tuning=None))
-    page, logged = write_report(adapters, done), log_run(adapters, done, run_id=run_id)
+    page = write_report(adapters, done)
+    logged = log_run(adapters, done, page=page, run_id=run_id)
     return {
         "mlflow": dg.MetadataValue.url(adapters.run_url(logged)),
         "report": dg.MetadataValue.path(str(page)),

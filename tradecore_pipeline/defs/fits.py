@@ -249,7 +249,8 @@ class Month:
                 "data_sha256": frame_digest(bars),
                 "dagster_run_id": run_id,
                 "mlflow.note.content": f"{kind}, {self.instrument}, {self.timeframe}, in force in {self.month:%Y-%m}, "
-                f"trained on bars from {bars.index[0]:%Y-%m-%d %H:%M} to {bars.index[-1]:%Y-%m-%d %H:%M} UTC.",
+                f"trained on bars from {bars.index[0]:%Y-%m-%d %H:%M} to {bars.index[-1]:%Y-%m-%d %H:%M} UTC. "
+                f"{self.adapters.dagster_link(run_id)}",
             },
             figures=figures or {},
             example=read.tail(_EXAMPLE_BARS),

@@ -133,7 +133,7 @@ def study(
         parameters=result.shape.config() | plan.facts() | {"trials": len(result.trials), "study": result.study_name},
         metrics=dict(card.metrics),
         series={name: list(values) for name, values in card.series.items()},
-        tags=_tags(data.bars, run_id) | {"mlflow.note.content": card.text},
+        tags=_tags(data.bars, run_id) | {"mlflow.note.content": f"{card.text}\n\n{adapters.dagster_link(run_id)}"},
         figures=dict(card.figures),
     )
     return result, logged

@@ -118,6 +118,10 @@ class Adapters:
         """Where MLflow's UI shows a run, once `tradecore up` serves it."""
         return self.registry.run_url(run_id, ui_base=f"http://127.0.0.1:{self.settings.mlflow_port}")
 
+    def dagster_link(self, run_id: str) -> str:
+        """The same for Dagster, in Markdown: MLflow makes a link of it in a run's description, and of no tag."""
+        return f"[Dagster run](http://127.0.0.1:{self.settings.dagster_port}/runs/{run_id})"
+
     def done(self, key: str) -> None:
         """Tell whoever watches that a partition is done."""
         if self._progress is not None:

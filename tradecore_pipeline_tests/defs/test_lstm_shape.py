@@ -108,6 +108,7 @@ def test_dagster_shows_the_year_as_done_and_mlflow_the_run(home: Home) -> None:
     assert run.info.status == "FINISHED"
     assert run.data.tags["data_last_ts_open"] == "2024-12-31 22:00:00+00:00"
     assert run.data.tags["dagster_run_id"] == event.run_id
+    assert f"[Dagster run](http://127.0.0.1:3000/runs/{event.run_id})" in run.data.tags["mlflow.note.content"]
     assert len(run.data.tags["data_sha256"]) == 64
     assert {"trial_gain_over_har", "gain_over_default", "fold_best_gain_over_har"} <= set(run.data.metrics)
     assert [step.step for step in client.get_metric_history(run.info.run_id, "trial_gain_over_har")] == [0, 1]

@@ -1,109 +1,41 @@
-import dataclasses
-import errno
-import os
-import sqlite3
+"""What a fit leaves in MLflow, and how it is found again."""
+
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from tradecore_pipeline.domain.errors import RegistryError
 from tradecore_pipeline.domain.instruments import Instrument
 from tradecore_pipeline.domain.time import Timeframe
-from tradecore_pipeline.features.tuned import DEFAULT_PARAMETERS, TUNED_NAMES
-from tradecore_pipeline.model_registry import LoggedModel, ModelRegistry, Verdict
+from tradecore_pipeline.model_registry import ModelRegistry, Verdict
 from tradecore_pipeline.model_registry.registry import CHALLENGER, CHAMPION, model_name
 from tradecore_pipeline.model_registry.runs import month_alias
-from tradecore_pipeline.models import har, lstm, pool, pool_members, regimes, seasonality
-from tradecore_pipeline.models.inputs import PROBABILITIES
-from tradecore_pipeline.models.lstm_corrector import Corrector, new_network
-from tradecore_pipeline.models.lstm_network import Ensemble
-from tradecore_pipeline.models.lstm_reading import Reading
-from tradecore_pipeline.models.lstm_shape import DEFAULT_SHAPE
+from tradecore_pipeline_tests.model_registry.cases import HOUR, JULY, JUNE, MAY, PICKLES, Fit, loaded, some_bars
 
-HOUR = Timeframe.parse("1h")
-MAY, JUNE, JULY = date(2022, 5, 1), date(2022, 6, 1), date(2022, 7, 1)
-PICKLES = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".cloudpickle"}
-Fit = Callable[..., LoggedModel]
-
-
-@pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One database for all tests here: creating its tables takes seconds. Each test has an instrument of its own."""
-    return tmp_path_factory.mktemp("mlflow")
-
-
-@pytest.fixture(scope="session")
-def registry(home: Path) -> ModelRegistry:
-    return ModelRegistry(f"sqlite:///{home / 'mlflow.db'}", artifact_root=home / "mlartifacts")
-
-
-@pytest.fixture
-def instrument(request: pytest.FixtureRequest) -> Instrument:
-    letters = "".join(letter for letter in request.node.name.upper() if letter.isalnum())
-    return Instrument("binance", f"{letters[-20:]}/USDT:USDT")
-
-
-@pytest.fixture
-def fit(registry: ModelRegistry, instrument: Instrument) -> Fit:
-    def log(month: date = MAY, **changes: Any) -> LoggedModel:
-        facts: dict[str, Any] = {
-            "kind": "indicator_params",
-            "parameters": {"trials": 30, "seed": 7},
-            "metrics": {"error": 1.25},
-            "series": {"trial_error": [1.5, 1.25, 1.375]},
-            "arrays": {"values": np.array([1.5, 1.25, 1.375])},
-            "tensors": None,
-            "config": {"parameters": DEFAULT_PARAMETERS.to_dict()},
-            "tags": {"dagster.run_id": "abc"},
-            "figures": {"study.html": b"<p>study</p>"},
-            "example": _bars(200),
-            "verdict": Verdict(champion=True, evidence="no rival"),
-        }
-        return registry.log_fit(instrument=instrument, timeframe=HOUR, month=month, **facts | changes)
-
-    return log
-
-
-def _bars(rows: int = 1200) -> pd.DataFrame:
-    rng = np.random.default_rng(3)
-    returns = 0.004 * rng.standard_t(5, rows)
-    close = 100 * np.exp(np.cumsum(returns))
-    opened = np.concatenate([[100.0], close[:-1]])
-    index = pd.date_range(datetime(2022, 1, 1, tzinfo=UTC), periods=rows, freq="h", name="ts_open", unit="ms")
-    return pd.DataFrame(
-        {
-            "open": opened,
-            "high": np.maximum(opened, close) * 1.001,
-            "low": np.minimum(opened, close) / 1.001,
-            "close": close,
-            "volume": rng.gamma(2, 5, rows),
-            "realized_variance": returns**2 + 1e-7,
-            "minutes": np.full(rows, 60, dtype=np.int32),
-        },
-        index=index,
+CHILD = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from datetime import date
+import numpy as np
+from tradecore_pipeline.domain.instruments import Instrument
+from tradecore_pipeline.domain.time import Timeframe
+from tradecore_pipeline.model_registry import ModelRegistry, Verdict
+home = Path(sys.argv[1])
+registry = ModelRegistry(f"sqlite:///{home / 'mlflow.db'}", artifact_root=home / "mlartifacts")
+for month in range(1, 7):
+    registry.log_fit(
+        kind="har", instrument=Instrument("bybit", "RACE/USDT:USDT"), timeframe=Timeframe("4h"),
+        month=date(2023, month, 1), parameters={"a": 1}, metrics={"m": 1.0}, series={"s": [1.0] * 50},
+        arrays={"x": np.array([float(sys.argv[2]), month])}, tensors=None, config={"n": sys.argv[2]}, tags={},
+        figures={}, example=None, verdict=Verdict(champion=True, evidence=""),
     )
-
-
-def _loaded(registry: ModelRegistry, uri: str) -> Any:
-    import mlflow  # noqa: PLC0415 (only after the registry has set its environment)
-
-    mlflow.set_tracking_uri(registry._tracking_uri)
-    return mlflow.pyfunc.load_model(uri)
-
-
-@pytest.fixture(autouse=True)
-def _no_tracking_uri_left_behind() -> Iterator[None]:
-    yield
-    if "mlflow" in sys.modules:
-        sys.modules["mlflow"].set_tracking_uri(None)
+"""
 
 
 def test_what_was_logged_is_loaded_bit_for_bit(fit: Fit, registry: ModelRegistry, instrument: Instrument) -> None:
@@ -217,9 +149,9 @@ def test_a_challenger_becomes_champion_by_its_evidence_only(fit: Fit, registry: 
 
 
 def test_a_version_shows_what_it_predicts_on(fit: Fit, registry: ModelRegistry) -> None:
-    model = _loaded(registry, f"models:/{fit().name}@{CHAMPION}")
+    model = loaded(registry, f"models:/{fit().name}@{CHAMPION}")
     assert len(model.predict(model.input_example)) == 200
-    bare = _loaded(registry, f"models:/{fit(JUNE, example=_bars(200).drop(columns='volume')).name}@{CHAMPION}")
+    bare = loaded(registry, f"models:/{fit(JUNE, example=some_bars(200).drop(columns='volume')).name}@{CHAMPION}")
     assert bare.input_example is None
 
 
@@ -267,66 +199,6 @@ def test_names_are_safe_and_lower_case() -> None:
     assert name == "binance-btc_usdt_usdt-1h-hmm"
 
 
-def test_the_champion_loads_as_a_pyfunc_where_pickle_is_forbidden(fit: Fit, registry: ModelRegistry) -> None:
-    logged = fit()
-    model = _loaded(registry, f"models:/{logged.name}@{CHAMPION}")
-    assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
-    bars = _bars()
-    predicted = model.predict(bars)
-    assert tuple(predicted.columns) == TUNED_NAMES
-    assert predicted.index.equals(bars.index)
-    assert predicted.iloc[-1].notna().all()
-    by_column = model.predict(bars.reset_index().astype({"ts_open": str}))
-    np.testing.assert_array_equal(by_column, predicted)
-
-
-def test_a_regime_model_predicts_its_filtered_probabilities(fit: Fit, registry: ModelRegistry) -> None:
-    bars = _bars()
-    fitted = regimes.fit_regimes(
-        bars,
-        timeframe=HOUR,
-        states=2,
-        restarts=1,
-        emission="student_t",
-        features=("scaled_return",),
-        carry_bars=(1, 3),
-        seed=1,
-    )
-    logged = fit(kind="hmm", arrays=fitted.to_arrays(), config=fitted.config())
-    predicted = _loaded(registry, f"models:/{logged.name}@{CHAMPION}").predict(bars)
-    np.testing.assert_array_equal(predicted, fitted.filter(bars).probabilities)
-
-
-def test_a_har_model_predicts_the_next_bars_density(fit: Fit, registry: ModelRegistry) -> None:
-    bars = _bars()
-    fitted = har.fit_har(bars, timeframe=HOUR, seasonal=seasonality.SeasonalScale.fit(bars))
-    logged = fit(kind="har", arrays=fitted.to_arrays(), config=fitted.config())
-    predicted = _loaded(registry, f"models:/{logged.name}@{CHAMPION}").predict(bars)
-    np.testing.assert_array_equal(predicted["forecast_volatility"], fitted.forecast(bars).volatility / 100)
-    assert predicted["forecast_volatility"].iloc[-1] > 0
-
-
-CHILD = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-from datetime import date
-import numpy as np
-from tradecore_pipeline.domain.instruments import Instrument
-from tradecore_pipeline.domain.time import Timeframe
-from tradecore_pipeline.model_registry import ModelRegistry, Verdict
-home = Path(sys.argv[1])
-registry = ModelRegistry(f"sqlite:///{home / 'mlflow.db'}", artifact_root=home / "mlartifacts")
-for month in range(1, 7):
-    registry.log_fit(
-        kind="har", instrument=Instrument("bybit", "RACE/USDT:USDT"), timeframe=Timeframe("4h"),
-        month=date(2023, month, 1), parameters={"a": 1}, metrics={"m": 1.0}, series={"s": [1.0] * 50},
-        arrays={"x": np.array([float(sys.argv[2]), month])}, tensors=None, config={"n": sys.argv[2]}, tags={},
-        figures={}, example=None, verdict=Verdict(champion=True, evidence=""),
-    )
-"""
-
-
 def test_two_processes_log_at_once_and_nothing_is_lost(registry: ModelRegistry, home: Path) -> None:
     assert registry.load("har", Instrument("bybit", "RACE/USDT:USDT"), timeframe=Timeframe("4h"), month=MAY) is None
     command = [sys.executable, "-W", "ignore", "-c", CHILD, str(home)]
@@ -341,92 +213,3 @@ def test_two_processes_log_at_once_and_nothing_is_lost(registry: ModelRegistry, 
         assert registry.load(
             "har", Instrument("bybit", "RACE/USDT:USDT"), timeframe=Timeframe("4h"), month=date(2023, month, 1)
         )
-
-
-def test_a_network_predicts_from_bars_and_its_other_inputs(fit: Fit, registry: ModelRegistry) -> None:
-    bars = _bars()
-    family = pool_members.fit_har_family(bars, timeframe=HOUR, seed=7)
-    state = pd.DataFrame({"state_0": np.linspace(0, 1, len(bars))}, index=bars.index)
-    inputs = lstm.forecast_inputs(bars, family.har, filtered=state, features=None)
-    reading = Reading(tuple(inputs.columns), ("state_0",), PROBABILITIES)
-    shape = dataclasses.replace(DEFAULT_SHAPE, hidden=4)
-    network = Ensemble([new_network(reading, shape)])
-    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    fitted = lstm.LstmForecaster(
-        family=family,
-        corrector=Corrector(reading, np.zeros(reading.inputs), np.ones(reading.inputs), shape, 1, weights),
-        start=pool.PoolStart({pool.BASELINE: 0.0, pool.NETWORK: 0.5}, {}),
-        report={},
-    )
-    logged = fit(kind="lstm", arrays=fitted.to_arrays(), tensors=fitted.weights, config=fitted.config())
-    predicted = _loaded(registry, f"models:/{logged.name}@{CHAMPION}").predict(bars.join(state))
-    expected = fitted.forecast(bars, inputs).pooled
-    np.testing.assert_allclose(predicted["forecast_volatility"], expected.volatility / 100, rtol=1e-12)
-
-
-@pytest.mark.parametrize("damage", ["other", "torn", "gone", "run"])
-def test_a_model_whose_files_are_not_what_was_fitted_is_refused_and_fitted_anew(
-    fit: Fit, registry: ModelRegistry, instrument: Instrument, damage: str
-) -> None:
-    logged = fit()
-    run = registry._client.get_run(logged.run_id)
-    arrays = Path(run.info.artifact_uri.removeprefix("file://")) / "model/artifacts/stored/arrays.npz"
-    if damage == "other":
-        np.savez(arrays, x=np.zeros(3))
-    elif damage == "torn":
-        arrays.write_bytes(arrays.read_bytes()[:40])
-    elif damage == "gone":
-        arrays.unlink()
-    else:
-        _forget(registry, logged.run_id)
-    with pytest.raises(RegistryError, match=r"is damaged.*`tradecore train .* --from 2022-05 --to 2022-05` fits"):
-        registry.load("indicator_params", instrument, timeframe=HOUR, month=MAY)
-    again = fit()
-    assert again.version == logged.version + 1
-    assert registry.load("indicator_params", instrument, timeframe=HOUR, month=MAY) is not None
-
-
-def _forget(registry: ModelRegistry, run_id: str) -> None:
-    """Take a run out of MLflow's database, as a backup that lacks it would."""
-    with closing(sqlite3.connect(registry._tracking_uri.removeprefix("sqlite:///"))) as database:
-        database.execute("DELETE FROM runs WHERE run_uuid = ?", (run_id,))
-        database.commit()
-
-
-def test_an_alias_that_points_nowhere_is_as_none_and_heals(
-    fit: Fit, registry: ModelRegistry, instrument: Instrument
-) -> None:
-    first = fit()
-    registry._client.delete_model_version(first.name, str(first.version))
-    with closing(sqlite3.connect(registry._tracking_uri.removeprefix("sqlite:///"))) as database:
-        for alias in (month_alias(MAY), CHAMPION):
-            database.execute(
-                "INSERT INTO registered_model_aliases (name, alias, version) VALUES (?, ?, 77)", (first.name, alias)
-            )
-        database.commit()
-    assert registry.load("indicator_params", instrument, timeframe=HOUR, month=MAY) is None
-    again = fit()
-    assert registry.load("indicator_params", instrument, timeframe=HOUR, month=MAY) is not None
-    assert registry._client.get_model_version_by_alias(first.name, CHAMPION).version == again.version
-
-
-def test_reading_models_leaves_nothing_behind(
-    fit: Fit, registry: ModelRegistry, instrument: Instrument, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    fit()
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(folder))
-    assert registry.load("indicator_params", instrument, timeframe=HOUR, month=MAY) is not None
-    assert list(folder.iterdir()) == []
-
-
-def test_a_read_only_home_is_no_damaged_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    registry = ModelRegistry(f"sqlite:///{tmp_path / 'mlflow.db'}", artifact_root=tmp_path / "mlartifacts")
-
-    def refuse(path: Path, **_: object) -> None:
-        raise OSError(errno.EROFS, "Read-only file system", str(path))
-
-    monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(OSError, match="Read-only file system"):
-        registry.load("har", Instrument("binance", "BTC/USDT:USDT"), timeframe=HOUR, month=MAY)
